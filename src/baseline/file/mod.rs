@@ -1,0 +1,90 @@
+//! The baseline file: one Parquet file that pandas, Polars and DuckDB open too.
+//!
+//! | column | type | meaning |
+//! |---|---|---|
+//! | `series` | string | name of the series |
+//! | `of` | string | `feature` or `prediction` |
+//! | `kind` | string | `numeric`, `categorical` or `boolean` |
+//! | `position` | u32 | 0, 1, 2, … within the series |
+//! | `cut` | f64? | numeric: the cut point; null in the first row, which stands for "below every cut" |
+//! | `category` | string? | categorical and boolean: the name; null for the sum of `other` |
+//! | `other` | bool | a category that shares the cell `other` |
+//! | `at` | u64? | rows at the cut or of the category; null for a name in `other`, whose sum has a row |
+//! | `above` | u64? | numeric: rows between this cut and the next |
+//!
+//! So `sum(at) + sum(above)` of a series is its number of values. Everything else is a JSON object under the
+//! key `tidegate.baseline` of the file's metadata ([`Header`]).
+
+mod read;
+mod write;
+
+pub use read::read;
+pub use write::write;
+
+use super::BaselineSeries;
+use crate::event::{SeriesKind, SeriesOf};
+use serde::{Deserialize, Serialize};
+
+/// The key of the header in the file's key-value metadata.
+pub const METADATA_KEY: &str = "tidegate.baseline";
+/// The version of the layout above.
+pub const FORMAT: u32 = 1;
+
+/// The JSON object in the metadata.
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    model: String,
+    version: String,
+    rows: u64,
+    /// RFC 3339.
+    created: String,
+    held_out: bool,
+    series: Vec<SeriesHeader>,
+}
+
+/// One series in the header, in the order of its rows.
+#[derive(Debug, Serialize, Deserialize)]
+struct SeriesHeader {
+    name: String,
+    of: SeriesOf,
+    kind: SeriesKind,
+    missing: u64,
+    distinct: u64,
+    /// Smallest and largest value as the shortest decimals that read back exactly; as text, since they may be
+    /// infinite, which JSON numbers cannot.
+    range: Option<[String; 2]>,
+    /// 16 hexadecimal digits.
+    grid_hash: String,
+}
+
+fn hash_text(series: &BaselineSeries) -> String {
+    format!("{:016x}", series.grid.hash())
+}
+
+/// What holds for every series of `rows` rows, on the way out and on the way in.
+fn check(series: &BaselineSeries, rows: u64) -> Result<(), String> {
+    let name = &series.name;
+    if series.counts.len() != series.grid.cells() {
+        return Err(format!(
+            "series {name} has {} counts for {} cells",
+            series.counts.len(),
+            series.grid.cells()
+        ));
+    }
+    let counted = series.counts.iter().try_fold(series.missing, |sum, count| sum.checked_add(*count));
+    if counted != Some(rows) {
+        return Err(format!("the counts of series {name} do not add up to its {rows} rows"));
+    }
+    if series.distinct > series.n() {
+        return Err(format!("series {name} has more distinct values than values"));
+    }
+    if series.kind == SeriesKind::Categorical && series.counts.last() != Some(&0) {
+        return Err(format!("series {name} counts categories that it does not know"));
+    }
+    // Not `min > max`: a NaN is refused too.
+    if series.range.is_some_and(|(min, max)| min.partial_cmp(&max).is_none_or(std::cmp::Ordering::is_gt)) {
+        return Err(format!("the range of series {name} is upside down"));
+    }
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! Counts a range of rows of an Arrow column into the cells of its grid.
+
+use super::{Grid, NumericGrid};
+use arrow::array::{Array, AsArray, BooleanArray, Float64Array, PrimitiveArray};
+use arrow::datatypes::{DataType, Float64Type, UInt16Type};
+use std::ops::Range;
+
+/// Values ranked at a time: their ranks (16 KiB) stay in the first-level cache until they are counted.
+const BLOCK: usize = 4096;
+
+/// What was counted of one series. All fields add up, so any split of the rows gives the same sum.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CellCounts {
+    /// Rows per cell of the grid.
+    pub cells: Vec<u64>,
+    /// Rows looked at: cells + missing + NaN.
+    pub rows: u64,
+    /// Null rows.
+    pub missing: u64,
+    /// Values below the range's minimum or above its maximum; they stand in cells too.
+    pub out_of_range: u64,
+    /// NaN and ±infinity; infinities stand in cells too, NaN does not.
+    pub non_finite: u64,
+}
+
+/// Buffers kept from one call to the next. Holds nothing that outlives a call.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    values: Vec<f64>,
+    ranks: Vec<u32>,
+}
+
+/// Why a column cannot be counted. Nothing of it has been counted then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CountError {
+    #[error("a {grid} series cannot be counted from a column of {array}")]
+    WrongArray { grid: &'static str, array: DataType },
+    #[error("rows {start}..{end} of a column of {len}")]
+    RowsBeyondColumn { start: usize, end: usize, len: usize },
+    #[error("cell {cell} of a grid of {cells} cells")]
+    CellBeyondGrid { cell: usize, cells: usize },
+    #[error("counts of {found} cells where the grid has {expected}")]
+    OtherGrid { expected: usize, found: usize },
+}
+
+impl CellCounts {
+    /// Nothing counted yet, on a grid of `cells` cells.
+    pub fn new(cells: usize) -> Self {
+        CellCounts { cells: vec![0; cells], ..CellCounts::default() }
+    }
+
+    /// Adds `other`, counted on the same grid.
+    ///
+    /// # Errors
+    /// When the numbers of cells differ; `self` is then unchanged.
+    pub fn merge(&mut self, other: &CellCounts) -> Result<(), CountError> {
+        if self.cells.len() != other.cells.len() {
+            return Err(CountError::OtherGrid { expected: self.cells.len(), found: other.cells.len() });
+        }
+        for (cell, &count) in self.cells.iter_mut().zip(&other.cells) {
+            *cell = cell.saturating_add(count);
+        }
+        self.rows = self.rows.saturating_add(other.rows);
+        self.missing = self.missing.saturating_add(other.missing);
+        self.out_of_range = self.out_of_range.saturating_add(other.out_of_range);
+        self.non_finite = self.non_finite.saturating_add(other.non_finite);
+        Ok(())
+    }
+}
+
+/// Counts `rows` of `array` on `grid` and adds them to `into`.
+///
+/// - A numeric grid takes a `Float64Array`. Values outside `range` (inclusive, if there is one) are also
+///   `out_of_range`; infinities are also `non_finite`; NaN is `non_finite` only.
+/// - A categorical grid takes a `DictionaryArray<UInt16Type>` whose keys are cells.
+/// - A boolean grid takes a `BooleanArray`.
+///
+/// Null rows are `missing`.
+///
+/// # Errors
+/// When the array is of another type, the rows are not all in it, a key is no cell, or `into` has another
+/// number of cells than the grid. `into` is then unchanged.
+pub fn count_column(
+    grid: &Grid,
+    range: Option<(f64, f64)>,
+    array: &dyn Array,
+    rows: Range<usize>,
+    scratch: &mut Scratch,
+    into: &mut CellCounts,
+) -> Result<(), CountError> {
+    if into.cells.len() != grid.cells() {
+        return Err(CountError::OtherGrid { expected: grid.cells(), found: into.cells.len() });
+    }
+    if rows.start > rows.end || rows.end > array.len() {
+        return Err(CountError::RowsBeyondColumn { start: rows.start, end: rows.end, len: array.len() });
+    }
+    let wrong = |grid| CountError::WrongArray { grid, array: array.data_type().clone() };
+    match grid {
+        Grid::Numeric(grid) => {
+            let array = array.as_primitive_opt::<Float64Type>().ok_or_else(|| wrong("numeric"))?;
+            count_numeric(grid, range, &array.slice(rows.start, rows.len()), scratch, into);
+        }
+        Grid::Categorical(_) => {
+            let array = array.as_dictionary_opt::<UInt16Type>().ok_or_else(|| wrong("categorical"))?;
+            count_keys(&array.keys().slice(rows.start, rows.len()), into)?;
+        }
+        Grid::Boolean => {
+            let array = array.as_boolean_opt().ok_or_else(|| wrong("boolean"))?;
+            count_booleans(&array.slice(rows.start, rows.len()), into);
+        }
+    }
+    Ok(())
+}
+
+fn count_numeric(
+    grid: &NumericGrid,
+    range: Option<(f64, f64)>,
+    array: &Float64Array,
+    scratch: &mut Scratch,
+    into: &mut CellCounts,
+) {
+    let Scratch { values, ranks } = scratch;
+    match array.nulls().filter(|nulls| nulls.null_count() > 0) {
+        None => {
+            for block in array.values().chunks(BLOCK) {
+                count_values(grid, range, block, ranks, into);
+            }
+        }
+        Some(nulls) => {
+            // Null slots hold anything: the valid values are copied together, then counted like the others.
+            values.clear();
+            values.extend(nulls.valid_indices().map(|row| array.values()[row]));
+            for block in values.chunks(BLOCK) {
+                count_values(grid, range, block, ranks, into);
+            }
+        }
+    }
+    into.rows += array.len() as u64;
+    into.missing += array.null_count() as u64;
+}
+
+#[inline(never)]
+fn count_values(
+    grid: &NumericGrid,
+    range: Option<(f64, f64)>,
+    values: &[f64],
+    ranks: &mut Vec<u32>,
+    into: &mut CellCounts,
+) {
+    grid.rank_into(values, ranks);
+    for &rank in ranks.iter() {
+        // NOT_A_NUMBER is beyond every grid.
+        if let Some(count) = into.cells.get_mut(rank as usize) {
+            *count += 1;
+        }
+    }
+    into.non_finite += values.iter().map(|value| u64::from(!value.is_finite())).sum::<u64>();
+    if let Some((min, max)) = range {
+        into.out_of_range +=
+            values.iter().map(|&value| u64::from((value < min) | (value > max))).sum::<u64>();
+    }
+}
+
+fn count_keys(keys: &PrimitiveArray<UInt16Type>, into: &mut CellCounts) -> Result<(), CountError> {
+    let nulls = keys.nulls().filter(|nulls| nulls.null_count() > 0);
+    let cells = into.cells.len();
+    let highest = match nulls {
+        None => keys.values().iter().copied().max(),
+        Some(nulls) => nulls.valid_indices().map(|row| keys.values()[row]).max(),
+    };
+    if let Some(cell) = highest.map(usize::from).filter(|&cell| cell >= cells) {
+        return Err(CountError::CellBeyondGrid { cell, cells });
+    }
+    match nulls {
+        None => keys.values().iter().for_each(|&key| into.cells[usize::from(key)] += 1),
+        Some(nulls) => {
+            nulls.valid_indices().for_each(|row| into.cells[usize::from(keys.values()[row])] += 1);
+        }
+    }
+    into.rows += keys.len() as u64;
+    into.missing += keys.null_count() as u64;
+    Ok(())
+}
+
+fn count_booleans(array: &BooleanArray, into: &mut CellCounts) {
+    let (rows, missing) = (array.len() as u64, array.null_count() as u64);
+    let yes = array.true_count() as u64;
+    into.cells[0] += rows - missing - yes;
+    into.cells[1] += yes;
+    into.rows += rows;
+    into.missing += missing;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,16 @@
+//! The counting kernels: grids of cut points, the search that ranks a value among them, and histograms
+//! over Arrow arrays. Pure.
+//!
+//! A numeric grid of k cut points has 2k+1 *rank cells*: the gap below the first cut, the cut itself, the
+//! gap to the next cut, and so on. A value's cell is `#{cuts < x} + #{cuts <= x}`; even cells are open gaps,
+//! odd cells are ties with a cut. So ties are never guessed, and counts of two windows on one grid can be
+//! compared exactly (statistics.md §1.1).
+
+mod grid;
+pub mod rank;
+pub mod histogram;
+pub mod runs;
+
+pub use grid::{Categories, Grid, MAX_CATEGORIES, NumericGrid};
+pub use histogram::{CellCounts, CountError, Scratch, count_column};
+pub use rank::NOT_A_NUMBER;

@@ -1,0 +1,55 @@
+//! The commands, one file each.
+
+pub mod baseline;
+pub mod check;
+pub mod demo;
+pub mod serve;
+mod table;
+
+use clap::{Parser, Subcommand};
+
+/// Exactly counted, event-time data drift for model traffic on Kafka.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, about, propagate_version = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the main job on an embedded broker: a canary drifts and is rolled back.
+    Demo(demo::DemoArgs),
+    /// Watch models: read events from Kafka, measure drift, alert, act.
+    Serve(serve::ServeArgs),
+    /// Turn training data into a baseline file, or show one.
+    Baseline(baseline::BaselineArgs),
+    /// Check a configuration and say everything that is wrong with it.
+    Check(check::CheckArgs),
+}
+
+/// Runs the command of this process and returns its exit code: 0 done, 1 failed, 64 bad configuration.
+pub fn run() -> u8 {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Demo(args) => demo::run(args),
+        Command::Serve(args) => serve::run(args),
+        Command::Baseline(args) => baseline::run(args).map(|()| 0),
+        Command::Check(args) => Ok(check::run(args)),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("tidegate: {error:#}");
+        1
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,88 @@
+//! `tidegate serve`: the service, until SIGTERM or SIGINT. SIGHUP reads the configuration again.
+
+use crate::config::{self, Config, EXIT_CONFIG};
+use crate::pipeline::{self, Service, Stages};
+use anyhow::Context;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// `tidegate serve CONFIG`
+#[derive(Debug, clap::Args)]
+pub struct ServeArgs {
+    /// The configuration file (TOML).
+    config: PathBuf,
+    /// Which stages this process runs.
+    #[arg(long, value_enum, default_value = "all")]
+    role: Stages,
+    /// Log as JSON lines.
+    #[arg(long)]
+    log_json: bool,
+}
+
+/// Serves until a signal ends it. Exit code 0, or 64 for a bad configuration.
+///
+/// # Errors
+/// When the service cannot start.
+pub fn run(args: ServeArgs) -> anyhow::Result<u8> {
+    let config = match load(&args.config) {
+        Ok(config) => config,
+        Err(errors) => {
+            errors.iter().for_each(|error| eprintln!("{error}"));
+            return Ok(EXIT_CONFIG);
+        }
+    };
+    start_log(args.log_json);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let served = runtime.block_on(serve(config, &args));
+    // A stage that hangs in librdkafka must not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    served.map(|()| 0)
+}
+
+/// The configuration, if it is whole: baselines are read too, so that every error comes at once.
+fn load(path: &Path) -> Result<Config, Vec<config::ConfigError>> {
+    let config = config::load(path)?;
+    config::load_watch(&config)?;
+    Ok(config)
+}
+
+/// Logs go to standard error; `RUST_LOG` sets the level, `info` is the default.
+pub fn start_log(json: bool) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let terminal = std::io::stderr().is_terminal();
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
+    // A log that was started before stays.
+    let _ = if json { log.json().try_init() } else { log.try_init() };
+}
+
+async fn serve(config: Config, args: &ServeArgs) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be handled")?;
+    let mut service = pipeline::start(config, args.role).await?;
+    tracing::info!(address = %service.address, role = ?args.role, "tidegate serves");
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(&mut service, &args.config),
+        }
+    }
+    tracing::info!("ending: flushing and leaving the groups");
+    service.stop().await;
+    Ok(())
+}
+
+fn reload(service: &mut Service, path: &Path) {
+    match service.reload(path) {
+        Ok(()) => tracing::info!("the configuration was read again and is taken over at the next flush"),
+        Err(errors) => {
+            for error in errors {
+                tracing::error!(%error, "the changed configuration is refused; the old one stays");
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The configuration: what `tidegate serve` is told in one TOML file (`schemas/config.schema.json`).
+//! Components take their own part of it, never the whole.
+
+mod duration;
+mod load;
+mod model;
+mod notify;
+mod reader;
+mod watch;
+
+pub use duration::parse_duration;
+pub use load::{MINIMAL, load, parse};
+pub use reader::ConfigError;
+pub use watch::load_watch;
+
+use crate::event::ModelId;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A whole, valid configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    pub kafka: KafkaConfig,
+    pub topics: TopicsConfig,
+    pub windows: WindowsConfig,
+    pub http: HttpConfig,
+    pub models: Vec<ModelConfig>,
+    pub notify: NotifyConfig,
+}
+
+/// Where a new consumer group starts to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartAt {
+    Latest,
+    Earliest,
+    /// Milliseconds since 1970.
+    Time(i64),
+}
+
+/// The exit code of a program whose configuration is wrong (`EX_USAGE`).
+pub const EXIT_CONFIG: u8 = 64;
+
+/// `[kafka]`
+#[derive(Clone, PartialEq)]
+pub struct KafkaConfig {
+    /// `host:port`, comma separated.
+    pub brokers: String,
+    /// Consumer group; `-judge` and `-notify` are appended for those stages. Default `tidegate`.
+    pub group: String,
+    /// Stable name of this replica, part of its transactional ids. Default: the host name.
+    pub instance: String,
+    /// Default `latest`.
+    pub start: StartAt,
+    /// Consumers (one thread each) of the tally stage. Default 1.
+    pub consumers: usize,
+    /// `client.*`: any librdkafka property, passed to every client.
+    pub client: BTreeMap<String, String>,
+}
+
+/// Shows the names of client properties, never their values: some are secrets.
+impl std::fmt::Debug for KafkaConfig {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("KafkaConfig")
+            .field("brokers", &self.brokers)
+            .field("group", &self.group)
+            .field("instance", &self.instance)
+            .field("start", &self.start)
+            .field("consumers", &self.consumers)
+            .field("client", &self.client.keys().collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+/// `[topics]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct TopicsConfig {
+    /// Source topics; at least one.
+    pub events: Vec<String>,
+    /// Prefix of Tidegate's own topics. Default `tidegate`.
+    pub prefix: String,
+    /// Create missing own topics at start. Default true.
+    pub create: bool,
+    /// Partitions of the own topics (merge partitions); fixed once created. Default 8.
+    pub partitions: i32,
+    /// Replication factor of created topics; -1: the broker's default. Default -1.
+    pub replication: i32,
+    /// Retention of tallies. Default 6 h.
+    pub tallies_retention: Duration,
+    /// Retention of panes, reports, alerts, actions and dead letters. Default 7 d.
+    pub retention: Duration,
+}
+
+/// `[windows]`; durations as `60s`, `5m`, `1h30m`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowsConfig {
+    /// Length of a pane. Default 60 s; at least 100 ms.
+    pub pane: Duration,
+    /// How long a pane waits for late events. Default 30 s.
+    pub lateness: Duration,
+    /// How long after closing late events still revise a pane. Default 10 min.
+    pub allowed_lateness: Duration,
+    /// Default 5 s.
+    pub flush_interval: Duration,
+    /// After how long with nothing to read a source partition no longer holds the watermark. Default 30 s.
+    pub idle_timeout: Duration,
+    /// After how long a source that holds the watermark back is left out. Default 10 min.
+    pub max_stall: Duration,
+    /// How far ahead of the clock an event may be. Default 5 min.
+    pub max_future: Duration,
+    /// How old an event may be; default: any age.
+    pub max_past: Option<Duration>,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpConfig {
+    /// Default `127.0.0.1:9464`.
+    pub listen: SocketAddr,
+    /// A file that holds the bearer token of the API; without it the API is open. `/metrics`, `/healthz` and
+    /// `/readyz` never ask for it.
+    pub token_file: Option<PathBuf>,
+}
+
+/// `[[model]]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelConfig {
+    pub id: ModelId,
+    /// Version and baseline file, in file order.
+    pub baselines: Vec<(String, PathBuf)>,
+    /// `rollout = "auto"` or `{ stable = "v1", canary = "v2" }`. Default `auto`.
+    pub rollout: crate::baseline::Rollout,
+    pub policy: crate::policy::PolicyConfig,
+    pub thresholds: crate::judge::verdict::Thresholds,
+    /// Most series of one version exported as gauges; beyond it only the aggregates. Default 200.
+    pub max_exported_series: usize,
+}
+
+/// `[notify]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct NotifyConfig {
+    pub webhooks: Vec<WebhookConfig>,
+    /// How long after its window's end an action may still be sent. Default 15 min.
+    pub max_action_age: Duration,
+}
+
+impl Default for NotifyConfig {
+    fn default() -> Self {
+        NotifyConfig { webhooks: Vec::new(), max_action_age: Duration::from_secs(15 * 60) }
+    }
+}
+
+/// `[[notify.webhook]]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct WebhookConfig {
+    /// Sink name in metrics and outcomes. Default `webhook-1`, `webhook-2`, …
+    pub name: String,
+    /// `http://` or `https://`.
+    pub url: String,
+    /// A file that holds the signing secret, `whsec_<base64 of 24 to 64 bytes>`.
+    pub secret_file: PathBuf,
+    /// Kinds of action sent here. Default: all.
+    pub kinds: Vec<crate::policy::action::Decision>,
+}
+
+/// The names of Tidegate's own topics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnTopics {
+    pub tallies: String,
+    pub panes: String,
+    pub state: String,
+    pub reports: String,
+    pub alerts: String,
+    pub actions: String,
+    pub outcomes: String,
+    pub dead_letters: String,
+}
+
+impl TopicsConfig {
+    pub fn own(&self) -> OwnTopics {
+        let name = |last: &str| format!("{}.{last}", self.prefix);
+        OwnTopics {
+            tallies: name("tallies"),
+            panes: name("panes"),
+            state: name("state"),
+            reports: name("reports"),
+            alerts: name("alerts"),
+            actions: name("actions"),
+            outcomes: name("actions.outcomes"),
+            dead_letters: name("dead-letters"),
+        }
+    }
+}
+
+impl OwnTopics {
+    /// All of them.
+    pub fn names(&self) -> [&str; 8] {
+        [
+            &self.tallies,
+            &self.panes,
+            &self.state,
+            &self.reports,
+            &self.alerts,
+            &self.actions,
+            &self.outcomes,
+            &self.dead_letters,
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests;

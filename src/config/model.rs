@@ -1,0 +1,115 @@
+//! `[[model]]`: one watched model.
+
+use super::ModelConfig;
+use super::load::Files;
+use super::reader::Reader;
+use crate::baseline::Rollout;
+use crate::event::ModelId;
+use crate::judge::verdict::Thresholds;
+use crate::policy::PolicyConfig;
+use std::path::PathBuf;
+
+pub(super) fn read_model(reader: Reader, files: &Files) -> ModelConfig {
+    let name = reader.string("name");
+    if reader.find("name").is_none() {
+        reader.missing("name", "the model's name, as events carry it");
+    }
+    let namespace = reader.string("namespace").unwrap_or_else(|| "default".to_owned());
+    let baselines = read_baselines(&reader, files);
+    let model = ModelConfig {
+        id: ModelId { namespace, name: name.unwrap_or_default() },
+        rollout: read_rollout(&reader, &baselines),
+        baselines,
+        policy: read_policy(reader.table("policy")),
+        thresholds: read_thresholds(reader.table("thresholds")),
+        max_exported_series: reader.integer("max_exported_series", 200, 0, 100_000) as usize,
+    };
+    reader.finish();
+    model
+}
+
+/// Version → file, in file order. A version whose file is missing stays, so that a rollout can name it.
+fn read_baselines(reader: &Reader, files: &Files) -> Vec<(String, PathBuf)> {
+    let Some(found) = reader.find("baselines") else {
+        reader.missing("baselines", "at least one, e.g. { v1 = \"fraud-v1.parquet\" }");
+        return Vec::new();
+    };
+    let entries = reader.table_of(&found).entries();
+    if entries.is_empty() && found.value.is_table() {
+        reader.refuse(&found, "is empty", "expected at least one, e.g. { v1 = \"fraud-v1.parquet\" }");
+    }
+    let mut baselines = Vec::new();
+    for (version, found) in entries {
+        let Some(path) = reader.string_of(&found) else { continue };
+        let path = files.resolve(&path).unwrap_or_else(|problem| {
+            reader.refuse(&found, problem, "expected a file made by `tidegate baseline`");
+            PathBuf::from(path)
+        });
+        baselines.push((version, path));
+    }
+    baselines
+}
+
+fn read_rollout(reader: &Reader, baselines: &[(String, PathBuf)]) -> Rollout {
+    let Some(found) = reader.find("rollout") else { return Rollout::Auto };
+    if found.value.as_str() == Some("auto") {
+        return Rollout::Auto;
+    }
+    if !found.value.is_table() {
+        let expected = "expected \"auto\" or { stable = \"v1\", canary = \"v2\" }";
+        reader.refuse(&found, "is no rollout", expected);
+        return Rollout::Auto;
+    }
+    let rollout = reader.table_of(&found);
+    let (stable, canary) = (rollout.string("stable"), rollout.string("canary"));
+    match (rollout.find("stable"), &stable) {
+        (None, _) => rollout.missing("stable", "the version that serves by default"),
+        (Some(at), Some(stable)) if !baselines.iter().any(|(version, _)| version == stable) => {
+            reader.refuse(&at, format!("\"{stable}\" has no baseline"), "expected a version of `baselines`");
+        }
+        _ => {}
+    }
+    if let Some(at) = rollout.find("canary").filter(|_| canary.is_some() && canary == stable) {
+        reader.refuse(&at, "is the stable version", "expected another version");
+    }
+    rollout.finish();
+    Rollout::Fixed { stable: stable.unwrap_or_default(), canary }
+}
+
+fn read_policy(reader: Reader) -> PolicyConfig {
+    let default = PolicyConfig::default();
+    let policy = PolicyConfig {
+        prediction_drift: reader.positive("prediction_drift", default.prediction_drift, 1.0),
+        feature_drift: reader.positive("feature_drift", default.feature_drift, 1.0),
+        resume: reader.bool("resume", default.resume),
+    };
+    reader.finish();
+    policy
+}
+
+fn read_thresholds(reader: Reader) -> Thresholds {
+    let default = Thresholds::default();
+    let thresholds = Thresholds {
+        psi_warning: reader.positive("psi_warning", default.psi_warning, 100.0),
+        psi_drift: reader.positive("psi_drift", default.psi_drift, 100.0),
+        ks_warning: reader.positive("ks_warning", default.ks_warning, 1.0),
+        ks_drift: reader.positive("ks_drift", default.ks_drift, 1.0),
+        min_samples: reader.integer("min_samples", default.min_samples as i64, 1, 1_000_000_000) as u64,
+        evaluations: reader.integer("evaluations", i64::from(default.evaluations), 1, 1_000) as u32,
+    };
+    check_order(&reader, ("psi_warning", thresholds.psi_warning), ("psi_drift", thresholds.psi_drift));
+    check_order(&reader, ("ks_warning", thresholds.ks_warning), ("ks_drift", thresholds.ks_drift));
+    reader.finish();
+    thresholds
+}
+
+/// A warning comes no later than drift. Either may be a default, so the one that is written down is refused.
+fn check_order(reader: &Reader, warning: (&'static str, f64), drift: (&'static str, f64)) {
+    if warning.1 <= drift.1 {
+        return;
+    }
+    if let Some(found) = reader.find(warning.0).or_else(|| reader.find(drift.0)) {
+        let problem = format!("makes {} ({}) exceed {} ({})", warning.0, warning.1, drift.0, drift.1);
+        reader.refuse(&found, problem, format!("expected {} at most {}", warning.0, drift.0));
+    }
+}

@@ -1,0 +1,60 @@
+//! Configuration → what is watched: every baseline read, checked and laid out on common grids.
+
+use super::{Config, ConfigError, ModelConfig};
+use crate::baseline::{Baseline, Watch, WatchedModel, file};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Reads the baselines of all models.
+///
+/// # Errors
+/// One for each baseline file that cannot be read, or is of another model or version than the configuration says.
+pub fn load_watch(config: &Config) -> Result<Watch, Vec<ConfigError>> {
+    let (mut watch, mut errors) = (Watch::default(), Vec::new());
+    for (index, model) in config.models.iter().enumerate() {
+        let baselines = read_baselines(index, model, &mut errors);
+        if baselines.len() < model.baselines.len() {
+            continue;
+        }
+        match WatchedModel::new(model.id.clone(), model.rollout.clone(), &baselines) {
+            Some(watched) => watch.models.push(watched),
+            None => errors.push(error(
+                Path::new(""),
+                format!("model[{index}].rollout.stable"),
+                "the stable version has no baseline".to_owned(),
+                "expected a version of `baselines`".to_owned(),
+            )),
+        }
+    }
+    if errors.is_empty() { Ok(watch) } else { Err(errors) }
+}
+
+fn read_baselines(index: usize, model: &ModelConfig, errors: &mut Vec<ConfigError>) -> Vec<Arc<Baseline>> {
+    let mut baselines = Vec::new();
+    for (version, path) in &model.baselines {
+        let key = format!("model[{index}].baselines.{version}");
+        match file::read(path) {
+            Err(problem) => errors.push(error(
+                path,
+                key,
+                problem.to_string(),
+                format!(
+                    "expected a file that `tidegate baseline --model {} --version {version}` wrote",
+                    model.id.name
+                ),
+            )),
+            Ok(found) if found.model != model.id.name || found.version != *version => errors.push(error(
+                path,
+                key,
+                format!("the file is the baseline of {} {}", found.model, found.version),
+                format!("expected the baseline of {} {version}", model.id.name),
+            )),
+            Ok(found) => baselines.push(Arc::new(found)),
+        }
+    }
+    baselines
+}
+
+fn error(file: &Path, key: String, problem: String, expected: String) -> ConfigError {
+    ConfigError { file: file.to_owned(), line: 0, column: 0, key, problem, expected }
+}

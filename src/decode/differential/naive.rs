@@ -1,0 +1,221 @@
+//! The decoder's rules once more, without any thought for speed.
+
+use super::super::tests::{ARRIVAL, BOUNDS, NAMESPACE};
+use crate::baseline::VersionIndex;
+use crate::decode::Accepted;
+use crate::event::{EventTime, Outcome, Role, SeriesKind, SeriesOf};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+/// A JSON value; the keys of an object in the order they stand in, equal ones included.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Json {
+    Null,
+    Truth(bool),
+    Signed(i64),
+    Unsigned(u64),
+    Double(f64),
+    Text(String),
+    Array,
+    Object(Vec<(String, Json)>),
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Json;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("JSON")
+    }
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Truth(value))
+    }
+    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
+        Ok(Json::Signed(value))
+    }
+    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
+        Ok(Json::Unsigned(value))
+    }
+    fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
+        Ok(Json::Double(value))
+    }
+    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
+        Ok(Json::Text(value.to_owned()))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Json, A::Error> {
+        while values.next_element::<Json>()?.is_some() {}
+        Ok(Json::Array)
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Json, A::Error> {
+        let mut object = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            object.push(entry);
+        }
+        Ok(Json::Object(object))
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Json, D::Error> {
+        deserializer.deserialize_any(JsonVisitor)
+    }
+}
+
+impl Json {
+    /// The last value of the key, unless it is null.
+    fn get(&self, key: &str) -> Option<&Json> {
+        let Json::Object(entries) = self else { return None };
+        let (_, value) = entries.iter().rfind(|(name, _)| name == key)?;
+        Some(value).filter(|value| **value != Json::Null)
+    }
+
+    fn as_text(&self) -> Option<&str> {
+        if let Json::Text(text) = self { Some(text) } else { None }
+    }
+}
+
+/// What a column holds in one row.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Cell {
+    Missing,
+    TypeError,
+    /// The bits of a double; zero has one sign.
+    Number(u64),
+    Truth(bool),
+    Category(u16),
+}
+
+impl Cell {
+    pub(super) fn number(value: f64) -> Cell {
+        Cell::Number((value + 0.0).to_bits())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Row {
+    pub version: u32,
+    pub of: SeriesOf,
+    pub time: i64,
+    pub cells: Vec<Cell>,
+}
+
+/// Reads an event whose watched series are `series`, in versions `v1` and `v2` of the model `fraud`.
+pub(super) fn read(
+    payload: &[u8],
+    series: &[(SeriesOf, &str, SeriesKind)],
+) -> Result<(Accepted, Vec<Row>), Outcome> {
+    let event: Json = serde_json::from_slice(payload).map_err(|_| Outcome::Unreadable)?;
+    if !matches!(event, Json::Object(_)) || holds_huge_integer(payload) {
+        return Err(Outcome::Unreadable);
+    }
+    let text = |key| event.get(key).and_then(Json::as_text).ok_or(Outcome::Unreadable);
+    let (model, version) = (text("model")?, text("model_version")?);
+    if model != "fraud" {
+        return Err(Outcome::UnknownModel);
+    }
+    let version =
+        ["v1", "v2"].iter().position(|known| *known == version).ok_or(Outcome::UnknownVersion)? as u32;
+    let parts = ["features", "predictions", "labels"].map(|key| event.get(key));
+    let is_object = |part: &&Json| matches!(part, Json::Object(_));
+    if parts.iter().all(Option::is_none) || !parts.iter().flatten().all(is_object) {
+        return Err(Outcome::Unreadable);
+    }
+    let time = time(event.get("timestamp"))?;
+    let accepted = Accepted {
+        version: VersionIndex { model: 0, version },
+        role: match event.get("role").and_then(Json::as_text) {
+            Some("stable") => Some(Role::Stable),
+            Some("canary") => Some(Role::Canary),
+            _ => None,
+        },
+        time,
+        moves_watermark: parts[0].is_some() || parts[1].is_some(),
+        foreign_namespace: event.get("namespace").is_some_and(|name| name.as_text() != Some(NAMESPACE)),
+    };
+    let mut rows = Vec::new();
+    for (of, part) in [SeriesOf::Feature, SeriesOf::Prediction].into_iter().zip(parts) {
+        if let Some(part) = part {
+            rows.push(Row { version, of, time: time.0, cells: cells(part, of, series) });
+        }
+    }
+    Ok((accepted, rows))
+}
+
+fn time(value: Option<&Json>) -> Result<EventTime, Outcome> {
+    let time = match value {
+        None => ARRIVAL.record_time,
+        Some(Json::Text(text)) => EventTime::parse_rfc3339(text).ok(),
+        Some(Json::Signed(epoch)) => Some(EventTime::from_epoch_integer(*epoch)),
+        Some(Json::Unsigned(epoch)) => i64::try_from(*epoch).ok().map(EventTime::from_epoch_integer),
+        Some(Json::Double(epoch)) => EventTime::from_epoch(*epoch).ok(),
+        Some(_) => None,
+    };
+    let time = time.ok_or(Outcome::TimeOutOfBounds)?;
+    let ahead = i128::from(time.0) - i128::from(ARRIVAL.now.0);
+    let past = BOUNDS.max_past_ms.expect("the tests bound the past");
+    let in_bounds = ahead <= i128::from(BOUNDS.max_future_ms) && -ahead <= i128::from(past);
+    in_bounds.then_some(time).ok_or(Outcome::TimeOutOfBounds)
+}
+
+fn cells(part: &Json, of: SeriesOf, series: &[(SeriesOf, &str, SeriesKind)]) -> Vec<Cell> {
+    let mut found = Vec::new();
+    flatten("", part, &mut found);
+    let value = |name: &str| found.iter().find(|(path, _)| path == name).map(|(_, value)| *value);
+    let watched = series.iter().filter(|one| one.0 == of);
+    watched.map(|(_, name, kind)| cell(*kind, value(name).unwrap_or(&Json::Null))).collect()
+}
+
+/// All paths of an object; each replaces what an earlier key said of it and of all below it.
+fn flatten<'a>(parent: &str, object: &'a Json, found: &mut Vec<(String, &'a Json)>) {
+    let Json::Object(entries) = object else { return };
+    for (key, value) in entries {
+        let path = format!("{parent}{key}");
+        let below = format!("{path}.");
+        found.retain(|(other, _)| *other != path && !other.starts_with(&below));
+        found.push((path, value));
+        flatten(&below, value, found);
+    }
+}
+
+fn cell(kind: SeriesKind, value: &Json) -> Cell {
+    match (kind, value) {
+        (_, Json::Null) => Cell::Missing,
+        (SeriesKind::Numeric, Json::Double(value)) => Cell::number(*value),
+        (SeriesKind::Numeric, Json::Signed(value)) => Cell::number(*value as f64),
+        (SeriesKind::Numeric, Json::Unsigned(value)) => Cell::number(*value as f64),
+        (SeriesKind::Boolean, Json::Truth(value)) => Cell::Truth(*value),
+        (SeriesKind::Categorical, Json::Text(value)) => Cell::Category(match value.as_str() {
+            "TH" => 0,
+            "FR" => 1,
+            _ => 2,
+        }),
+        _ => Cell::TypeError,
+    }
+}
+
+/// Whether a valid JSON text has an integer that fits neither `i64` nor `u64`.
+fn holds_huge_integer(payload: &[u8]) -> bool {
+    let (mut in_string, mut escaped, mut number) = (false, false, String::new());
+    for &byte in payload.iter().chain(b" ") {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E' if !in_string => {
+                number.push(char::from(byte));
+                continue;
+            }
+            _ => {}
+        }
+        let digits = number.trim_start_matches('-');
+        let is_integer = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+        if is_integer && number.parse::<i64>().is_err() && number.parse::<u64>().is_err() {
+            return true;
+        }
+        number.clear();
+    }
+    false
+}

@@ -1,0 +1,57 @@
+//! Bytes → Arrow tables, one per watched version and kind of content. An event that cannot be used is a
+//! [`Rejection`]: one outcome, one reason, no partial rows.
+
+mod table;
+mod section;
+mod envelope;
+mod json;
+
+pub use json::{Decoder, MAX_DEPTH, MAX_EVENT_BYTES};
+pub use table::{Column, Table};
+
+use crate::baseline::VersionIndex;
+use crate::event::{EventTime, Outcome, Role};
+
+/// Bounds on event time, in milliseconds relative to the wall clock at arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeBounds {
+    /// How far ahead of the wall clock an event may be.
+    pub max_future_ms: i64,
+    /// How far behind it may be; `None`: any past is taken.
+    pub max_past_ms: Option<i64>,
+}
+
+/// What is known of a message before its bytes are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// The Kafka record's timestamp, if it has one: the event time of an event without its own.
+    pub record_time: Option<EventTime>,
+    /// The wall clock.
+    pub now: EventTime,
+}
+
+/// An event whose values now stand in the decoder's builders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    pub version: VersionIndex,
+    /// The role the event itself carries.
+    pub role: Option<Role>,
+    pub time: EventTime,
+    /// Whether it carries features or predictions; label-only events neither hold nor move the watermark.
+    pub moves_watermark: bool,
+    /// Whether its `namespace` differs from the configured one (counted, otherwise ignored).
+    pub foreign_namespace: bool,
+}
+
+/// An event that was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    pub outcome: Outcome,
+    /// What is wrong, without any payload value.
+    pub reason: String,
+}
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod differential;

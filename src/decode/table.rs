@@ -1,0 +1,27 @@
+//! The hand-over from decode to tally.
+
+use crate::baseline::VersionIndex;
+use crate::event::SeriesOf;
+use arrow::array::{ArrayRef, Int64Array};
+
+/// Decoded rows of one version: all events of a batch that carried `features`, or all that carried
+/// `predictions`. Rows are in arrival order.
+#[derive(Debug, Clone)]
+pub struct Table {
+    pub version: VersionIndex,
+    pub of: SeriesOf,
+    /// Event time of each row, milliseconds since 1970.
+    pub times: Int64Array,
+    /// One for each watched series of `of`, in the order of the watched version's series.
+    pub columns: Vec<Column>,
+}
+
+/// The values of one series: `Float64Array` (numeric; may hold ±infinity and NaN),
+/// `DictionaryArray<UInt16Type>` whose keys are cells of the series' categories (categorical), or
+/// `BooleanArray`. Null: the key was absent or null, or its value was of the wrong type.
+#[derive(Debug, Clone)]
+pub struct Column {
+    pub array: ArrayRef,
+    /// The null rows that held a value of the wrong type, ascending.
+    pub type_errors: Vec<u32>,
+}

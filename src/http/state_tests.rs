@@ -1,0 +1,142 @@
+//! The bounds of the board, and the life of the gauges.
+
+use super::board::Board;
+use super::gauges::DriftGauges;
+use super::tests::{action, id, outcome, report, series};
+use crate::event::{EventTime, Role};
+use crate::judge::report::{MeasuredOf, Report, Verdict};
+use crate::metrics::Metrics;
+
+#[test]
+fn the_board_keeps_the_newest_64_reports_of_a_key() {
+    let board = Board::new();
+    for minute in (1..=70).rev() {
+        board.apply_report(report("v1", minute));
+    }
+    let kept = board.reports(&id("default", "fraud"), None, None, 1000);
+    assert_eq!((kept.len(), board.counts()), (64, (64, 0)));
+    assert_eq!(kept[63].window.end, EventTime(7 * 60_000).to_rfc3339());
+}
+
+#[test]
+fn a_revision_replaces_what_it_revises_and_an_older_one_does_not() {
+    let board = Board::new();
+    for (revision, events) in [(0, 10), (2, 12), (1, 11), (2, 13)] {
+        board.apply_report(Report { revision, events, ..report("v1", 1) });
+    }
+    let kept = board.reports(&id("default", "fraud"), None, None, 10);
+    assert_eq!((kept.len(), kept[0].revision, kept[0].events), (1, 2, 13));
+}
+
+#[test]
+fn the_board_drops_the_oldest_key_at_its_bound() {
+    let board = Board::new();
+    for minute in 1..=10_001 {
+        board.apply_report(Report { series: Vec::new(), ..report(&format!("v{minute}"), minute) });
+    }
+    assert_eq!(board.counts(), (10_000, 1));
+    let of = |version| board.reports(&id("default", "fraud"), Some(version), None, 1).len();
+    assert_eq!((of("v1"), of("v2"), of("v10001")), (0, 1, 1));
+}
+
+#[test]
+fn the_board_keeps_the_latest_50_actions_of_a_model_with_their_outcomes() {
+    let board = Board::new();
+    for canary in 0..60 {
+        let action = action(&format!("v{canary}"));
+        board.apply_outcome(outcome(&action));
+        board.apply_action(action.clone());
+        board.apply_action(action); // read again after a restart
+    }
+    let view = board.model(&id("default", "fraud"));
+    assert_eq!((view.actions.len(), view.actions[0].action.rollout.canary.as_str()), (50, "v59"));
+    assert!(view.actions.iter().all(|action| action.outcomes.len() == 1));
+}
+
+/// The samples of the drift gauges, without comments and the build's line.
+fn samples(metrics: &Metrics) -> Vec<String> {
+    let text = metrics.render();
+    let of_gauges = |line: &&str| line.contains("model_version=");
+    text.lines().filter(of_gauges).map(str::to_owned).collect()
+}
+
+fn count(metrics: &Metrics, part: &str) -> usize {
+    samples(metrics).iter().filter(|line| line.contains(part)).count()
+}
+
+#[test]
+fn exactly_one_state_is_1() {
+    let (metrics, gauges) = (Metrics::new(), DriftGauges::new());
+    for verdict in Verdict::ALL {
+        gauges.publish(&metrics, &Report { verdict, ..report("v1", 1) }, 100);
+        let states: Vec<String> = samples(&metrics);
+        let states: Vec<&String> =
+            states.iter().filter(|line| line.starts_with("tidegate_drift_state{")).collect();
+        assert_eq!(states.len(), 4);
+        let on: Vec<_> = states.iter().filter(|line| line.ends_with(" 1")).collect();
+        assert_eq!(on.len(), 1);
+        assert!(on[0].contains(&format!("state=\"{}\"", verdict.as_str())), "{on:?}");
+    }
+}
+
+#[test]
+fn what_a_report_no_longer_measures_disappears() {
+    let (metrics, gauges) = (Metrics::new(), DriftGauges::new());
+    gauges.publish(&metrics, &report("v1", 1), 100);
+    assert!(count(&metrics, "feature=\"amount\"") > 0 && count(&metrics, "output=\"score\"") > 0);
+    let mut next = report("v1", 2);
+    next.series.remove(0);
+    next.series[0].psi = None;
+    next.feature_drift_score = None;
+    gauges.publish(&metrics, &next, 100);
+    for gone in ["feature=\"amount\"", "tidegate_prediction_psi", "tidegate_feature_drift_score"] {
+        assert_eq!(count(&metrics, gone), 0, "{gone}");
+    }
+    assert_eq!(count(&metrics, "tidegate_prediction_ks_statistic"), 1);
+}
+
+#[test]
+fn a_version_that_changes_its_role_leaves_no_gauge_of_the_old_one() {
+    let (metrics, gauges) = (Metrics::new(), DriftGauges::new());
+    gauges.publish(&metrics, &Report { role: Some(Role::Canary), ..report("v2", 1) }, 100);
+    gauges.publish(&metrics, &report("v2", 2), 100);
+    assert_eq!(count(&metrics, "role=\"canary\""), 0);
+    assert!(count(&metrics, "role=\"stable\"") > 0);
+}
+
+#[test]
+fn the_bound_leaves_out_series_and_says_how_many() {
+    let (metrics, gauges) = (Metrics::new(), DriftGauges::new());
+    let mut wide = report("v1", 1);
+    wide.series = (0..10).map(|nr| series(&format!("f{nr}"), MeasuredOf::Feature)).collect();
+    wide.series.push(series("quality of a record", MeasuredOf::Quality));
+    gauges.publish(&metrics, &wide, 3);
+    assert_eq!(count(&metrics, "tidegate_feature_psi{"), 3);
+    assert_eq!(count(&metrics, "quality of a record"), 0);
+    let left_out =
+        samples(&metrics).into_iter().find(|line| line.starts_with("tidegate_series_not_exported{"));
+    assert!(left_out.is_some_and(|line| line.ends_with(" 7")));
+    gauges.publish(&metrics, &wide, 10);
+    assert_eq!(count(&metrics, "tidegate_feature_psi{"), 10);
+    assert_eq!(count(&metrics, "tidegate_series_not_exported{"), 0);
+}
+
+#[test]
+fn retired_models_and_versions_leave_no_gauge() {
+    let (metrics, gauges) = (Metrics::new(), DriftGauges::new());
+    let publish = |version: &str| gauges.publish(&metrics, &report(version, 1), 100);
+    publish("v1");
+    publish("v2");
+    gauges.retire(&metrics, "default", "fraud", Some("v1"));
+    assert_eq!(count(&metrics, "model_version=\"v1\""), 0);
+    assert!(count(&metrics, "model_version=\"v2\"") > 0);
+    gauges.retire(&metrics, "other", "fraud", None);
+    assert!(count(&metrics, "model_version=\"v2\"") > 0);
+    gauges.retire(&metrics, "default", "fraud", None);
+    assert_eq!(samples(&metrics), [""; 0]);
+    publish("v1");
+    gauges.keep_only(&metrics, &[&id("default", "fraud")]);
+    assert!(count(&metrics, "model_version=\"v1\"") > 0);
+    gauges.keep_only(&metrics, &[]);
+    assert_eq!(samples(&metrics), [""; 0]);
+}

@@ -1,0 +1,141 @@
+//! Flushes into panes: deltas into open ones, late ones into closed ones.
+
+use super::history::{ArmSum, ModelHistory, TIERS};
+use super::merge::{Judge, Notes, Step};
+use super::panes::{OpenPane, add_counts, empty, place, to_record, version_of};
+use crate::baseline::VersionIndex;
+use crate::tally::record::{Delta, RoleCount};
+use std::collections::BTreeSet;
+
+impl Judge {
+    pub(super) fn fold(&mut self, first_offset: i64, deltas: &[Delta], roles: &[RoleCount], step: &mut Step) {
+        let mut revised: BTreeSet<(u32, i64)> = BTreeSet::new();
+        for delta in deltas {
+            self.fold_delta(first_offset, delta, &mut revised, &mut step.notes);
+        }
+        for roles in roles {
+            self.fold_roles(first_offset, roles, &mut revised, &mut step.notes);
+        }
+        for (model, index) in revised {
+            self.note_revision(model, index, step);
+        }
+    }
+
+    fn fold_delta(
+        &mut self,
+        first_offset: i64,
+        delta: &Delta,
+        revised: &mut BTreeSet<(u32, i64)>,
+        notes: &mut Notes,
+    ) {
+        let (Some(place), Some(counts)) = (place(&self.watch.0, delta), &delta.counts) else {
+            notes.foreign_deltas += 1;
+            return;
+        };
+        if delta.pane_len != self.config.pane_ms {
+            notes.foreign_deltas += 1;
+            return;
+        }
+        let index = self.index(delta.pane_start);
+        if self.closed_to.is_some_and(|closed| index < closed) {
+            if self.may_revise(index) {
+                self.add_late(place.version, index, |arm, width| {
+                    arm.series.resize(width, None);
+                    let mut dense = empty(place.cells);
+                    if let Some(held) = &arm.series[place.series] {
+                        add_counts(&mut dense, held);
+                    }
+                    add_counts(&mut dense, counts);
+                    arm.series[place.series] = Some(to_record(&dense));
+                });
+                revised.insert((place.version.model, index));
+            }
+            return;
+        }
+        let pane = self.open.entry(index).or_insert_with(|| OpenPane::new(first_offset));
+        let arm = pane.arm(place.version, place.width);
+        let held = arm.series[place.series].get_or_insert_with(|| empty(place.cells));
+        if !add_counts(held, counts) {
+            notes.foreign_deltas += 1;
+        }
+    }
+
+    fn fold_roles(
+        &mut self,
+        first_offset: i64,
+        roles: &RoleCount,
+        revised: &mut BTreeSet<(u32, i64)>,
+        notes: &mut Notes,
+    ) {
+        let Some(version) = version_of(&self.watch.0, &roles.namespace, &roles.model, &roles.version) else {
+            return;
+        };
+        let index = self.index(roles.pane_start);
+        let events = roles.stable + roles.canary + roles.unset;
+        let width = self.watch.0.version(version).series.len();
+        if self.closed_to.is_some_and(|closed| index < closed) {
+            if self.is_replaying() {
+                return;
+            }
+            if !self.may_revise(index) {
+                notes.late_dropped += events;
+                return;
+            }
+            notes.late_revised += events;
+            self.add_late(version, index, |arm, _| {
+                arm.stable += roles.stable;
+                arm.canary += roles.canary;
+                arm.unset += roles.unset;
+                arm.mixed |= arm.stable > 0 && arm.canary > 0;
+            });
+            revised.insert((version.model, index));
+            return;
+        }
+        let pane = self.open.entry(index).or_insert_with(|| OpenPane::new(first_offset));
+        pane.arm(version, width).add_roles(roles);
+    }
+
+    /// Late events of a replay were written to the panes before the restart.
+    fn may_revise(&self, index: i64) -> bool {
+        let late_panes = self.config.allowed_lateness_ms.div_euclid(self.config.pane_ms);
+        !self.is_replaying() && self.closed_to.is_some_and(|closed| closed - index <= late_panes.max(1))
+    }
+
+    fn add_late(&mut self, version: VersionIndex, index: i64, add: impl Fn(&mut ArmSum, usize)) {
+        let width = self.watch.0.version(version).series.len();
+        let history = self
+            .models
+            .entry(version.model)
+            .or_insert_with(|| ModelHistory { first: index, ..Default::default() });
+        history.first = history.first.min(index);
+        for (tier, length) in TIERS.iter().enumerate() {
+            let start = index - index.rem_euclid(*length);
+            // A sum that is not made yet will take the late events from its panes.
+            if tier > 0 && !history.tiers[tier].contains_key(&start) {
+                continue;
+            }
+            let arms = history.tiers[tier].entry(start).or_default();
+            let arm = arms.entry(version.version).or_insert_with(|| ArmSum {
+                filled: 1,
+                complete: true,
+                ..ArmSum::default()
+            });
+            add(arm, width);
+        }
+    }
+
+    /// A closed pane has changed: its records are written again now, its windows' reports at most once per
+    /// lateness.
+    fn note_revision(&mut self, model: u32, index: i64, step: &mut Step) {
+        self.dirty.insert((model, index));
+        for (tier, length) in TIERS.iter().enumerate() {
+            let start = index - index.rem_euclid(*length);
+            if let Some(history) = self.models.get_mut(&model)
+                && let Some(arms) = history.tiers[tier].get_mut(&start)
+            {
+                arms.values_mut().for_each(|arm| arm.revision += 1);
+                step.panes.extend(self.pane_records(model, tier, start));
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Closed panes and their sums, from which every window is four additions: a window of 4, 16 or 64 panes is
+//! four sums of 1, 4 or 16.
+
+use super::panes::{ArmCounts, add_counts, empty, to_record};
+use super::window::{ArmWindow, ModelWindow, SeriesCounts};
+use crate::baseline::{VersionIndex, Watch};
+use crate::event::EventTime;
+use crate::tally::record::Counts;
+use std::collections::BTreeMap;
+
+/// Lengths, in panes, of what is kept: panes, sums of 4, sums of 16.
+pub(super) const TIERS: [i64; 3] = [1, 4, 16];
+/// Windows, in panes.
+pub(super) const SCALES: [i64; 4] = [1, 4, 16, 64];
+
+/// One version's counts over a closed pane or sum of panes.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct ArmSum {
+    /// Panes of it that hold data.
+    pub(super) filled: u32,
+    pub(super) complete: bool,
+    pub(super) revision: u32,
+    pub(super) stable: u64,
+    pub(super) canary: u64,
+    pub(super) unset: u64,
+    /// Some pane held events of both roles.
+    pub(super) mixed: bool,
+    /// One for each watched series, in record form (run-length coded).
+    pub(super) series: Vec<Option<Counts>>,
+}
+
+/// What is kept of one model.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct ModelHistory {
+    /// Index of the model's first pane with data, ever.
+    pub(super) first: i64,
+    /// Per tier: start index → version → counts.
+    pub(super) tiers: [BTreeMap<i64, BTreeMap<u32, ArmSum>>; 3],
+}
+
+impl ArmSum {
+    pub(super) fn of_pane(arm: &ArmCounts, complete: bool) -> ArmSum {
+        ArmSum {
+            filled: 1,
+            complete,
+            revision: 0,
+            stable: arm.stable,
+            canary: arm.canary,
+            unset: arm.unset,
+            mixed: arm.stable > 0 && arm.canary > 0,
+            series: arm.series.iter().map(|counts| counts.as_ref().map(to_record)).collect(),
+        }
+    }
+
+    /// A pane whose offsets are missing and that shows nothing of this version.
+    pub(super) fn unknown() -> ArmSum {
+        ArmSum { complete: false, ..ArmSum::default() }
+    }
+
+    fn add_head(&mut self, other: &ArmSum) {
+        self.filled += other.filled;
+        self.complete &= other.complete;
+        self.revision += other.revision;
+        self.stable += other.stable;
+        self.canary += other.canary;
+        self.unset += other.unset;
+        self.mixed |= other.mixed;
+    }
+}
+
+/// The cells of each watched series of a version.
+fn widths(watch: &Watch, version: VersionIndex) -> Vec<usize> {
+    watch.version(version).series.iter().map(|series| series.reference.grid.cells()).collect()
+}
+
+impl ModelHistory {
+    /// Adds up what tier `tier` holds at `starts`, per version, with dense series.
+    fn add_up(
+        &self,
+        watch: &Watch,
+        model: u32,
+        tier: usize,
+        starts: impl Iterator<Item = i64>,
+    ) -> BTreeMap<u32, (ArmSum, Vec<Option<SeriesCounts>>)> {
+        let mut sums: BTreeMap<u32, (ArmSum, Vec<Option<SeriesCounts>>)> = BTreeMap::new();
+        for part in starts.filter_map(|start| self.tiers[tier].get(&start)) {
+            for (version, arm) in part {
+                let cells = widths(watch, VersionIndex { model, version: *version });
+                let (head, series) = sums.entry(*version).or_insert_with(|| {
+                    (ArmSum { complete: true, ..ArmSum::default() }, vec![None; cells.len()])
+                });
+                head.add_head(arm);
+                for (index, counts) in arm.series.iter().enumerate().take(cells.len()) {
+                    if let Some(counts) = counts {
+                        add_counts(series[index].get_or_insert_with(|| empty(cells[index])), counts);
+                    }
+                }
+            }
+        }
+        sums
+    }
+
+    /// Makes the sum of tier `tier` that starts at `start` from the tier below. Returns whether it holds anything.
+    pub(super) fn make_sum(&mut self, watch: &Watch, model: u32, tier: usize, start: i64) -> bool {
+        let step = TIERS[tier - 1];
+        let sums = self.add_up(watch, model, tier - 1, (0..4).map(|part| start + part * step));
+        if sums.is_empty() {
+            return false;
+        }
+        let sums = sums.into_iter().map(|(version, (mut head, series))| {
+            head.series = series.iter().map(|counts| counts.as_ref().map(to_record)).collect();
+            (version, head)
+        });
+        self.tiers[tier].insert(start, sums.collect());
+        true
+    }
+
+    /// The window of `scale` panes that ends before pane `end`; `None` when the model is younger than it, or
+    /// it holds no data.
+    pub(super) fn window(
+        &self,
+        watch: &Watch,
+        model: u32,
+        scale: i64,
+        end: i64,
+        pane_ms: i64,
+    ) -> Option<ModelWindow> {
+        if self.first > end - scale {
+            return None;
+        }
+        let (tier, parts) = if scale == 1 { (0, 1) } else { (tier_of(scale / 4), 4) };
+        let step = scale / parts;
+        let sums = self.add_up(watch, model, tier, (0..parts).map(|part| end - scale + part * step));
+        if sums.values().all(|(head, _)| head.filled == 0) {
+            return None;
+        }
+        let arm = |(version, (head, series)): (u32, (ArmSum, Vec<Option<SeriesCounts>>))| {
+            let version = VersionIndex { model, version };
+            let cells = widths(watch, version);
+            ArmWindow {
+                version,
+                stable_events: head.stable,
+                canary_events: head.canary,
+                unset_events: head.unset,
+                mixed_roles: head.mixed,
+                series: series
+                    .into_iter()
+                    .zip(cells)
+                    .map(|(held, cells)| held.unwrap_or_else(|| empty(cells)))
+                    .collect(),
+                panes: head.filled,
+                complete: head.complete,
+                revision: head.revision,
+            }
+        };
+        Some(ModelWindow {
+            model,
+            start: EventTime((end - scale) * pane_ms),
+            end: EventTime(end * pane_ms),
+            scale: scale as u32,
+            revised: false,
+            arms: sums.into_iter().map(arm).collect(),
+        })
+    }
+
+    /// Drops what no window and no late event can need once pane `closed_to - 1` is closed.
+    pub(super) fn prune(&mut self, closed_to: i64, late_panes: i64) {
+        for (tier, length) in TIERS.iter().enumerate() {
+            let oldest = closed_to - 4 * length - late_panes - 4 * length;
+            self.tiers[tier] = self.tiers[tier].split_off(&oldest);
+        }
+    }
+
+    /// Versions seen lately.
+    pub(super) fn versions(&self) -> Vec<u32> {
+        let mut found: Vec<u32> = self.tiers[0].values().flat_map(|arms| arms.keys().copied()).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+/// The tier whose entries are `length` panes long.
+pub(super) fn tier_of(length: i64) -> usize {
+    TIERS.iter().position(|tier| *tier == length).expect("a window is made of sums of 1, 4 or 16 panes")
+}

@@ -1,0 +1,207 @@
+//! Windows → measurements: every series against its baseline, and the canary's against stable on the same
+//! panes. Thresholds come later: a measurement says how far, a verdict says whether that is too far.
+
+use super::arms::{self, Arms};
+use super::differences::{self, ArmDifferences};
+use super::plan::{MeasurePlan, SeriesPlan, VersionPlan};
+use super::report::{KsReport, MeasuredOf, PsiReport, Reference};
+use super::window::{ArmWindow, ModelWindow, SeriesCounts};
+use crate::baseline::VersionIndex;
+use crate::event::{Role, SeriesKind, SeriesOf};
+use crate::stats::{jensen_shannon, ks, psi};
+
+/// One version's measurements over one window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ArmMeasurement {
+    pub version: VersionIndex,
+    pub role: Option<Role>,
+    /// Why this version's role is in doubt, if it is.
+    pub conflict: Option<String>,
+    pub events: u64,
+    /// Share of the model's events in the window, 0 to 1.
+    pub traffic_share: f64,
+    /// Panes of the window that hold data of this version.
+    pub panes: u32,
+    pub complete: bool,
+    pub revision: u32,
+    /// In series order: against the baseline, its missing values, and (canary) against stable.
+    pub series: Vec<SeriesMeasurement>,
+    /// The canary's inputs and answers beside stable's, for the policy. Only on the canary's measurement,
+    /// and only when stable is in the window too.
+    pub differences: Option<ArmDifferences>,
+}
+
+/// One series of a window against one reference.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesMeasurement {
+    pub name: String,
+    pub of: MeasuredOf,
+    pub kind: SeriesKind,
+    pub reference: Reference,
+    /// Values in the window.
+    pub n: u64,
+    /// Values in the reference.
+    pub m: u64,
+    /// Rows of the window that should have held a value.
+    pub rows: u64,
+    pub missing: u64,
+    pub type_errors: u64,
+    pub unseen: u64,
+    pub out_of_range: u64,
+    pub ks: Option<KsReport>,
+    pub psi: Option<PsiReport>,
+    pub js: Option<f64>,
+}
+
+/// Measures all versions of a closed window, in the window's order.
+///
+/// A version or series beyond the plan, or counted on another number of cells, is left out: its counts
+/// cannot be compared with anything.
+pub fn measure(plan: &MeasurePlan, window: &ModelWindow) -> Vec<ArmMeasurement> {
+    let arms = arms::resolve(plan.watched(), window);
+    let total: u64 = window.arms.iter().map(ArmWindow::events).sum();
+    let measure_arm = |(position, arm): (usize, &ArmWindow)| {
+        let version = plan.versions.get(arm.version.version as usize)?;
+        let stable = stable_beside(plan, window, &arms, position);
+        let mut series = Vec::with_capacity(version.series.len() * 3);
+        for (series_plan, counts) in version.series.iter().zip(&arm.series) {
+            measure_series(series_plan, counts, stable, &mut series);
+        }
+        Some(ArmMeasurement {
+            version: arm.version,
+            role: arms.role(position),
+            conflict: arms.conflict_of(arm.version).map(str::to_owned),
+            events: arm.events(),
+            traffic_share: ratio(arm.events(), total).unwrap_or(0.0),
+            panes: arm.panes,
+            complete: arm.complete,
+            revision: arm.revision,
+            series,
+            differences: stable.map(|stable| differences::between((version, arm), stable)),
+        })
+    };
+    window.arms.iter().enumerate().filter_map(measure_arm).collect()
+}
+
+/// A version's plan and its window.
+pub(super) type Arm<'a> = (&'a VersionPlan, &'a ArmWindow);
+
+/// The stable arm, when `position` is the canary.
+fn stable_beside<'a>(
+    plan: &'a MeasurePlan,
+    window: &'a ModelWindow,
+    arms: &Arms,
+    position: usize,
+) -> Option<Arm<'a>> {
+    let stable = &window.arms[arms.stable.filter(|_| arms.canary == Some(position))?];
+    Some((plan.versions.get(stable.version.version as usize)?, stable))
+}
+
+fn measure_series(
+    plan: &SeriesPlan,
+    counts: &SeriesCounts,
+    stable: Option<Arm<'_>>,
+    into: &mut Vec<SeriesMeasurement>,
+) {
+    if counts.cells.len() != plan.reference.counts.len() {
+        return;
+    }
+    let folded = plan.bins.fold(&counts.cells);
+    let n = counts.n();
+    into.push(against_baseline(plan, counts, n, &folded));
+    into.push(quality(plan, counts, n));
+    if let Some(stable) = stable.and_then(|stable| on_the_same_grid(plan, stable)) {
+        into.push(against_stable(plan, counts, n, &folded, stable));
+    }
+}
+
+/// The counts of the same series of another version, if they stand on the same grid.
+pub(super) fn on_the_same_grid<'a>(plan: &SeriesPlan, (version, arm): Arm<'a>) -> Option<&'a SeriesCounts> {
+    let position = version.find(plan.reference.of, &plan.reference.name)?;
+    let same = version.series[position].grid_hash == plan.grid_hash;
+    arm.series.get(position).filter(|counts| same && counts.cells.len() == plan.reference.counts.len())
+}
+
+fn against_baseline(plan: &SeriesPlan, counts: &SeriesCounts, n: u64, folded: &[u64]) -> SeriesMeasurement {
+    let mut measurement = without_statistics(plan, counts, n);
+    measurement.m = plan.m;
+    if plan.reference.kind == SeriesKind::Numeric {
+        measurement.ks = ks_report(&plan.reference.counts, &counts.cells, plan.exact, n, plan.m);
+    }
+    measurement.psi = psi_report(&plan.folded, folded, n, plan.m);
+    measurement.js = jensen_shannon::distance(&plan.folded, folded);
+    measurement
+}
+
+/// The canary on the baseline's bins, with stable in the same panes as the reference.
+fn against_stable(
+    plan: &SeriesPlan,
+    counts: &SeriesCounts,
+    n: u64,
+    folded: &[u64],
+    stable: &SeriesCounts,
+) -> SeriesMeasurement {
+    let mut measurement = without_statistics(plan, counts, n);
+    measurement.reference = Reference::Stable;
+    measurement.m = stable.n();
+    if plan.reference.kind == SeriesKind::Numeric {
+        measurement.ks = ks_report(&stable.cells, &counts.cells, false, n, measurement.m);
+    }
+    let reference = plan.bins.fold(&stable.cells);
+    measurement.psi = psi_report(&reference, folded, n, measurement.m);
+    measurement.js = jensen_shannon::distance(&reference, folded);
+    measurement
+}
+
+/// Rows with and without a usable value, against the baseline's. A value of the wrong type is none: a
+/// pipeline that starts to send strings for numbers leaves no values to compare, and must show here.
+fn quality(plan: &SeriesPlan, counts: &SeriesCounts, n: u64) -> SeriesMeasurement {
+    let mut measurement = without_statistics(plan, counts, counts.rows);
+    measurement.name = format!("{}.missing", plan.reference.name);
+    measurement.of = MeasuredOf::Quality;
+    measurement.kind = SeriesKind::Boolean;
+    measurement.m = plan.m + plan.reference.missing;
+    let window = [n, counts.rows.saturating_sub(n)];
+    let reference = [plan.m, plan.reference.missing];
+    measurement.psi = psi_report(&reference, &window, counts.rows, measurement.m);
+    measurement.js = jensen_shannon::distance(&reference, &window);
+    measurement
+}
+
+fn without_statistics(plan: &SeriesPlan, counts: &SeriesCounts, n: u64) -> SeriesMeasurement {
+    SeriesMeasurement {
+        name: plan.reference.name.clone(),
+        of: match plan.reference.of {
+            SeriesOf::Feature => MeasuredOf::Feature,
+            SeriesOf::Prediction => MeasuredOf::Prediction,
+        },
+        kind: plan.reference.kind,
+        reference: Reference::Baseline,
+        n,
+        m: 0,
+        rows: counts.rows,
+        missing: counts.missing,
+        type_errors: counts.type_errors,
+        unseen: plan.unseen_cell.map_or(0, |cell| counts.cells[cell]),
+        out_of_range: counts.out_of_range,
+        ks: None,
+        psi: None,
+        js: None,
+    }
+}
+
+fn ks_report(reference: &[u64], window: &[u64], exact: bool, n: u64, m: u64) -> Option<KsReport> {
+    let found = ks::two_sample(reference, window, exact)?;
+    let p_value = ks::p1(found.statistic, n, m, 0.0);
+    Some(KsReport { statistic: found.statistic, upper: found.upper, p_value })
+}
+
+fn psi_report(reference: &[u64], window: &[u64], n: u64, m: u64) -> Option<PsiReport> {
+    let value = psi::psi(reference, window)?;
+    Some(PsiReport { value, p_value: psi::p_value(value, n as f64, m as f64, reference.len(), 0.0) })
+}
+
+/// `part / whole`; `None` of nothing.
+pub(super) fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}

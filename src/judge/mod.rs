@@ -1,0 +1,40 @@
+//! Merge, watermark, window, measure, verdict, report. Pure: inputs are records and their order, time is the
+//! markers' wall clock.
+//!
+//! ```text
+//! delta ─► staged ─┐
+//! marker ──────────┴─► ranges checked ─► folded into open panes ─► watermark ─► panes closed, sums made
+//!                                                                              └► windows of 1, 4, 16, 64
+//! ```
+//!
+//! The promise: every report is exact, or says that it is not. Transactions make it exact; the source offset
+//! ranges in the markers *check* it (streaming.md §3).
+
+pub mod arms;
+mod close;
+pub mod differences;
+mod fold;
+mod history;
+pub mod measure;
+mod merge;
+mod panes;
+pub mod plan;
+pub mod report;
+mod sources;
+mod state;
+pub mod streaks;
+mod summary;
+pub mod verdict;
+pub mod window;
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod merge_tests;
+#[cfg(test)]
+mod tests;
+
+pub use merge::{Incomplete, Judge, JudgeConfig, Notes, Step};
+pub use sources::Fit;
+pub use state::{DirtyPane, MergeState, ModelSpan, NextOffset, OutcomeTotal, SourceRecord, pane_key};
+pub use summary::build_reports;

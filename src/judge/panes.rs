@@ -1,0 +1,105 @@
+//! Open panes: dense counts that deltas are folded into.
+
+use super::window::SeriesCounts;
+use crate::baseline::{VersionIndex, Watch};
+use crate::cells::runs;
+use crate::tally::of_from_number;
+use crate::tally::record::{Counts, Delta, RoleCount};
+use std::collections::BTreeMap;
+
+/// One version's counts in an open pane.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct ArmCounts {
+    pub(super) stable: u64,
+    pub(super) canary: u64,
+    pub(super) unset: u64,
+    /// One for each watched series, once a delta of it came.
+    pub(super) series: Vec<Option<SeriesCounts>>,
+}
+
+/// A pane that still takes deltas.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct OpenPane {
+    /// Offset (in the tallies) of the first flush that touched it.
+    pub(super) first_offset: i64,
+    pub(super) complete: bool,
+    pub(super) arms: BTreeMap<VersionIndex, ArmCounts>,
+}
+
+impl OpenPane {
+    pub(super) fn new(first_offset: i64) -> OpenPane {
+        OpenPane { first_offset, complete: true, arms: BTreeMap::new() }
+    }
+
+    pub(super) fn arm(&mut self, version: VersionIndex, width: usize) -> &mut ArmCounts {
+        self.arms
+            .entry(version)
+            .or_insert_with(|| ArmCounts { series: vec![None; width], ..ArmCounts::default() })
+    }
+}
+
+/// A delta that fits what is watched: which version, which of its series.
+pub(super) struct Place {
+    pub(super) version: VersionIndex,
+    pub(super) series: usize,
+    pub(super) cells: usize,
+    pub(super) width: usize,
+}
+
+/// Finds the series a delta counts; `None` when it is not watched here, or counted on another grid.
+pub(super) fn place(watch: &Watch, delta: &Delta) -> Option<Place> {
+    let version = version_of(watch, &delta.namespace, &delta.model, &delta.version)?;
+    let of = of_from_number(delta.of)?;
+    let watched = watch.version(version);
+    let fits = |(_, series): &(usize, &crate::baseline::WatchedSeries)| {
+        series.reference.of == of
+            && series.reference.name == delta.series
+            && series.grid_hash == delta.grid_hash
+    };
+    let (series, found) = watched.series.iter().enumerate().find(fits)?;
+    Some(Place { version, series, cells: found.reference.grid.cells(), width: watched.series.len() })
+}
+
+pub(super) fn version_of(watch: &Watch, namespace: &str, model: &str, version: &str) -> Option<VersionIndex> {
+    let index = watch.models.iter().position(|one| one.id.name == model && one.id.namespace == namespace)?;
+    let version = watch.models[index].find_version(version)?;
+    Some(VersionIndex { model: index as u32, version })
+}
+
+/// Adds a record's counts to dense ones. Returns whether they fitted.
+pub(super) fn add_counts(into: &mut SeriesCounts, counts: &Counts) -> bool {
+    if runs::add(&counts.cells, &mut into.cells).is_err() {
+        return false;
+    }
+    into.rows += counts.rows;
+    into.missing += counts.missing;
+    into.type_errors += counts.type_errors;
+    into.out_of_range += counts.out_of_range;
+    into.non_finite += counts.non_finite;
+    true
+}
+
+/// The record form of dense counts.
+pub(super) fn to_record(counts: &SeriesCounts) -> Counts {
+    Counts {
+        rows: counts.rows,
+        missing: counts.missing,
+        type_errors: counts.type_errors,
+        out_of_range: counts.out_of_range,
+        non_finite: counts.non_finite,
+        cells: runs::encode(&counts.cells),
+    }
+}
+
+/// Empty counts over `cells` cells.
+pub(super) fn empty(cells: usize) -> SeriesCounts {
+    SeriesCounts { cells: vec![0; cells], ..SeriesCounts::default() }
+}
+
+impl ArmCounts {
+    pub(super) fn add_roles(&mut self, roles: &RoleCount) {
+        self.stable += roles.stable;
+        self.canary += roles.canary;
+        self.unset += roles.unset;
+    }
+}

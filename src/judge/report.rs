@@ -1,0 +1,146 @@
+//! The report: one JSON record of `tidegate.reports` per (model, version, scale, window), as
+//! `schemas/report.schema.json` says. Numbers are never rounded; times are RFC 3339 UTC.
+
+use crate::event::{Role, SeriesKind};
+use serde::{Deserialize, Serialize};
+
+/// What a window says of a version or of a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    Healthy,
+    Warning,
+    Drift,
+    Inconclusive,
+}
+
+impl Verdict {
+    pub const ALL: [Verdict; 4] = [Verdict::Healthy, Verdict::Warning, Verdict::Drift, Verdict::Inconclusive];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Healthy => "healthy",
+            Verdict::Warning => "warning",
+            Verdict::Drift => "drift",
+            Verdict::Inconclusive => "inconclusive",
+        }
+    }
+}
+
+/// What a measured series is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MeasuredOf {
+    Feature,
+    Prediction,
+    Quality,
+}
+
+/// What a window is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reference {
+    /// The training baseline of the series.
+    Baseline,
+    /// The stable arm in the same panes.
+    Stable,
+}
+
+impl Reference {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reference::Baseline => "baseline",
+            Reference::Stable => "stable",
+        }
+    }
+}
+
+/// One version's measurements over one window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub model: String,
+    pub namespace: String,
+    pub model_version: String,
+    /// The part this version plays; `null` without a rollout.
+    pub role: Option<Role>,
+    pub window: Window,
+    /// 0 at first; counts revisions by late data.
+    pub revision: u32,
+    /// Events of this version in the window.
+    pub events: u64,
+    /// This version's share of the model's events in the window, 0 to 1.
+    pub traffic_share: f64,
+    pub series: Vec<SeriesReport>,
+    /// The largest PSI of a feature against the baseline; `null` when none could be measured.
+    pub feature_drift_score: Option<f64>,
+    /// The largest PSI of a prediction output against the baseline; `null` when none could be measured.
+    pub prediction_drift_score: Option<f64>,
+    /// The PSI from which a series counts as drift.
+    pub threshold: f64,
+    pub verdict: Verdict,
+    /// One sentence: which series, how far, or why nothing can be said.
+    pub reason: String,
+    /// False when source offsets are missing from the window's counts.
+    pub complete: bool,
+}
+
+/// A stretch of event time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    pub start: String,
+    pub end: String,
+    /// Panes of it that hold data of this version.
+    pub panes: u32,
+    /// Its length in panes: 1, 4, 16 or 64.
+    pub scale: u32,
+}
+
+/// One series of a window against one reference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SeriesReport {
+    pub name: String,
+    pub of: MeasuredOf,
+    pub kind: SeriesKind,
+    pub reference: Reference,
+    /// Values in the window.
+    pub n: u64,
+    /// Values in the reference.
+    pub m: u64,
+    /// Rows of the window without a value (absent or null).
+    pub missing: u64,
+    pub type_errors: u64,
+    /// Values of categories that training never saw.
+    pub unseen: u64,
+    /// Values beyond the baseline's range.
+    pub out_of_range: u64,
+    pub missing_ratio: Option<f64>,
+    pub unseen_ratio: Option<f64>,
+    pub out_of_range_ratio: Option<f64>,
+    /// `null` for categorical series, and when a side is empty.
+    pub ks: Option<KsReport>,
+    /// `null` when fewer than two bins are left or a side is empty.
+    pub psi: Option<PsiReport>,
+    /// Jensen–Shannon distance (base 2, 0 to 1) on PSI's bins.
+    pub js: Option<f64>,
+    pub verdict: Verdict,
+}
+
+/// Two-sample Kolmogorov–Smirnov on rank cells.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct KsReport {
+    /// The distance on the grid: exact with `upper == statistic`, else a lower bound.
+    pub statistic: f64,
+    /// The certified upper bound of the true distance.
+    pub upper: f64,
+    /// P1 of statistics.md §2.
+    pub p_value: f64,
+}
+
+/// Population stability index on the reference's decile bins.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PsiReport {
+    /// With Jeffreys' half count per bin on both sides.
+    pub value: f64,
+    /// Two-sample law without tolerance (statistics.md §3, λ = 0).
+    pub p_value: f64,
+}

@@ -1,0 +1,335 @@
+//! What a judge must find again after a restart: its state record, and the panes of its windows.
+
+use super::history::{ArmSum, ModelHistory, TIERS};
+use super::merge::{Boundary, Judge, JudgeConfig, Replay, WatchRef};
+use super::panes::version_of;
+use super::sources::{SourceState, Sources};
+use crate::baseline::{VersionIndex, Watch};
+use crate::tally::record::{FORMAT, PaneRecord, RoleCount};
+use crate::tally::{SourceKey, of_number};
+use prost::Message;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// The record of a merge partition in `tidegate.state`.
+#[derive(Clone, PartialEq, Message)]
+pub struct MergeState {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    /// The next offset of the tallies to apply.
+    #[prost(int64, tag = "2")]
+    pub applied: i64,
+    /// Where to read again from, so that open panes are whole.
+    #[prost(int64, tag = "3")]
+    pub replay_from: i64,
+    /// Sources at `replay_from`.
+    #[prost(message, repeated, tag = "4")]
+    pub replay_next: Vec<NextOffset>,
+    /// Sources at `applied`.
+    #[prost(message, repeated, tag = "5")]
+    pub sources: Vec<SourceRecord>,
+    /// One past the index of the last closed pane.
+    #[prost(sint64, optional, tag = "6")]
+    pub closed_to: Option<i64>,
+    /// Newest marker clock.
+    #[prost(sint64, tag = "7")]
+    pub clock: i64,
+    #[prost(message, repeated, tag = "8")]
+    pub models: Vec<ModelSpan>,
+    #[prost(message, repeated, tag = "9")]
+    pub dirty: Vec<DirtyPane>,
+    #[prost(sint64, tag = "10")]
+    pub revised_at: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct NextOffset {
+    #[prost(string, tag = "1")]
+    pub topic: String,
+    #[prost(int32, tag = "2")]
+    pub partition: i32,
+    #[prost(int64, tag = "3")]
+    pub next: i64,
+    /// Milliseconds since 1970.
+    #[prost(sint64, optional, tag = "4")]
+    pub watermark: Option<i64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct SourceRecord {
+    #[prost(string, tag = "1")]
+    pub topic: String,
+    #[prost(int32, tag = "2")]
+    pub partition: i32,
+    #[prost(string, tag = "3")]
+    pub topic_uuid: String,
+    #[prost(int64, optional, tag = "4")]
+    pub next: Option<i64>,
+    #[prost(sint64, optional, tag = "5")]
+    pub watermark: Option<i64>,
+    #[prost(bool, tag = "6")]
+    pub idle: bool,
+    #[prost(sint64, tag = "7")]
+    pub last_marker: i64,
+    #[prost(int64, tag = "8")]
+    pub flush_interval: i64,
+    #[prost(sint64, optional, tag = "9")]
+    pub stalled_since: Option<i64>,
+    #[prost(message, repeated, tag = "10")]
+    pub outcomes: Vec<OutcomeTotal>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct OutcomeTotal {
+    #[prost(string, tag = "1")]
+    pub outcome: String,
+    #[prost(uint64, tag = "2")]
+    pub count: u64,
+}
+
+/// A model's first pane, by index.
+#[derive(Clone, PartialEq, Message)]
+pub struct ModelSpan {
+    #[prost(string, tag = "1")]
+    pub namespace: String,
+    #[prost(string, tag = "2")]
+    pub model: String,
+    #[prost(sint64, tag = "3")]
+    pub first: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct DirtyPane {
+    #[prost(string, tag = "1")]
+    pub namespace: String,
+    #[prost(string, tag = "2")]
+    pub model: String,
+    #[prost(sint64, tag = "3")]
+    pub index: i64,
+}
+
+/// The key of a record in `tidegate.panes`.
+pub fn pane_key(record: &PaneRecord) -> String {
+    let PaneRecord { namespace, model, version, of, series, grid_hash, panes, start, .. } = record;
+    format!("{namespace}|{model}|{version}|{of}|{series}|{grid_hash:016x}|{panes}|{start}")
+}
+
+/// The records of one version's closed pane or sum: its events by role, then each series.
+pub(super) fn arm_records(
+    watch: &Watch,
+    version: VersionIndex,
+    tier: usize,
+    start: i64,
+    pane_ms: i64,
+    arm: &ArmSum,
+) -> Vec<PaneRecord> {
+    let id = &watch.model(version).id;
+    let watched = watch.version(version);
+    let head = PaneRecord {
+        format: FORMAT,
+        namespace: id.namespace.clone(),
+        model: id.name.clone(),
+        version: watched.version.clone(),
+        start: start * pane_ms,
+        pane_len: pane_ms,
+        panes: TIERS[tier] as u32,
+        filled: arm.filled,
+        revision: arm.revision,
+        complete: arm.complete,
+        mixed_roles: arm.mixed,
+        ..PaneRecord::default()
+    };
+    let roles =
+        RoleCount { stable: arm.stable, canary: arm.canary, unset: arm.unset, ..RoleCount::default() };
+    let mut records = vec![PaneRecord { of: 2, roles: Some(roles), ..head.clone() }];
+    for (series, counts) in watched.series.iter().zip(&arm.series) {
+        if let Some(counts) = counts {
+            records.push(PaneRecord {
+                series: series.reference.name.clone(),
+                of: of_number(series.reference.of),
+                grid_hash: series.grid_hash,
+                counts: Some(counts.clone()),
+                ..head.clone()
+            });
+        }
+    }
+    records
+}
+
+impl Judge {
+    /// What to store, in the transaction that commits `applied`.
+    pub fn state(&self) -> MergeState {
+        let needed = self.oldest_needed_offset();
+        let boundary = self.boundaries.iter().rev().find(|boundary| boundary.offset <= needed);
+        let (replay_from, replay_next) = match boundary {
+            Some(boundary) => (boundary.offset, next_records(&boundary.next)),
+            None => (0, Vec::new()),
+        };
+        let model_id = |model: &u32| &self.watch.0.models[*model as usize].id;
+        MergeState {
+            format: FORMAT,
+            applied: self.applied,
+            replay_from,
+            replay_next,
+            sources: self.sources.known.iter().map(|(key, state)| source_record(key, state)).collect(),
+            closed_to: self.closed_to,
+            clock: self.sources.clock,
+            models: self
+                .models
+                .iter()
+                .map(|(model, history)| ModelSpan {
+                    namespace: model_id(model).namespace.clone(),
+                    model: model_id(model).name.clone(),
+                    first: history.first,
+                })
+                .collect(),
+            dirty: self
+                .dirty
+                .iter()
+                .map(|(model, index)| DirtyPane {
+                    namespace: model_id(model).namespace.clone(),
+                    model: model_id(model).name.clone(),
+                    index: *index,
+                })
+                .collect(),
+            revised_at: self.revised_at,
+        }
+    }
+
+    /// A judge as `state` left it, but for its open panes: feed it the tallies from `state.replay_from` on.
+    /// Panes are added by [`Judge::restore_pane`] before that.
+    pub fn restore(
+        config: JudgeConfig,
+        watch: Arc<Watch>,
+        expected: BTreeSet<SourceKey>,
+        state: &MergeState,
+    ) -> Judge {
+        let at_applied = Sources {
+            expected: expected.clone(),
+            known: state.sources.iter().map(source_state).collect(),
+            clock: state.clock,
+        };
+        let next: Vec<(SourceKey, i64, Option<i64>)> = state.replay_next.iter().map(next_offset).collect();
+        let mut judge = Judge::new(config, watch, expected, state.replay_from);
+        judge.sources.known = next
+            .iter()
+            .map(|(key, next, watermark)| {
+                (
+                    key.clone(),
+                    SourceState { next: Some(*next), watermark: *watermark, ..SourceState::default() },
+                )
+            })
+            .collect();
+        judge.boundaries = VecDeque::from([Boundary { offset: state.replay_from, clock: state.clock, next }]);
+        judge.closed_to = state.closed_to;
+        judge.revised_at = state.revised_at;
+        judge.replay = Some(Replay { until: state.applied, sources: at_applied });
+        for span in &state.models {
+            if let Some(model) = find_model(&judge.watch, &span.namespace, &span.model) {
+                judge.models.insert(model, ModelHistory { first: span.first, ..ModelHistory::default() });
+            }
+        }
+        for dirty in &state.dirty {
+            if let Some(model) = find_model(&judge.watch, &dirty.namespace, &dirty.model) {
+                judge.dirty.insert((model, dirty.index));
+            }
+        }
+        judge.end_replay();
+        judge
+    }
+
+    /// Takes back a closed pane or sum, if it is of this partition's models, its grid, and recent enough.
+    pub fn restore_pane(&mut self, record: &PaneRecord) {
+        let Some(version) = version_of(&self.watch.0, &record.namespace, &record.model, &record.version)
+        else {
+            return;
+        };
+        let Some(tier) = TIERS.iter().position(|length| *length == i64::from(record.panes)) else { return };
+        let Some(history) = self.models.get_mut(&version.model) else { return };
+        let late = self.config.allowed_lateness_ms.div_euclid(self.config.pane_ms).max(1);
+        let index = record.start.div_euclid(self.config.pane_ms);
+        let closed_to = self.closed_to.unwrap_or(i64::MIN);
+        if record.pane_len != self.config.pane_ms || index < closed_to.saturating_sub(8 * TIERS[tier] + late)
+        {
+            return;
+        }
+        let watched = self.watch.0.version(version);
+        let arm = history.tiers[tier].entry(index).or_default().entry(version.version).or_default();
+        arm.filled = record.filled;
+        arm.complete = record.complete;
+        arm.revision = record.revision;
+        arm.mixed = record.mixed_roles;
+        if let Some(roles) = &record.roles {
+            (arm.stable, arm.canary, arm.unset) = (roles.stable, roles.canary, roles.unset);
+        }
+        // A pane of missing offsets holds no series; one with data has a place for each.
+        if record.filled > 0 {
+            arm.series.resize(watched.series.len(), None);
+        }
+        let same = |series: &crate::baseline::WatchedSeries| {
+            of_number(series.reference.of) == record.of
+                && series.reference.name == record.series
+                && series.grid_hash == record.grid_hash
+        };
+        if let Some(place) = watched.series.iter().position(same) {
+            arm.series.resize(watched.series.len(), None);
+            arm.series[place] = record.counts.clone();
+        }
+    }
+}
+
+fn find_model(watch: &WatchRef, namespace: &str, model: &str) -> Option<u32> {
+    let found =
+        watch.0.models.iter().position(|one| one.id.namespace == namespace && one.id.name == model)?;
+    Some(found as u32)
+}
+
+fn next_records(next: &[(SourceKey, i64, Option<i64>)]) -> Vec<NextOffset> {
+    next.iter()
+        .map(|(key, next, watermark)| NextOffset {
+            topic: key.topic.clone(),
+            partition: key.partition,
+            next: *next,
+            watermark: *watermark,
+        })
+        .collect()
+}
+
+fn next_offset(record: &NextOffset) -> (SourceKey, i64, Option<i64>) {
+    let key = SourceKey { topic: record.topic.clone(), partition: record.partition };
+    (key, record.next, record.watermark)
+}
+
+fn source_record(key: &SourceKey, state: &SourceState) -> SourceRecord {
+    SourceRecord {
+        topic: key.topic.clone(),
+        partition: key.partition,
+        topic_uuid: state.topic_uuid.clone(),
+        next: state.next,
+        watermark: state.watermark,
+        idle: state.idle,
+        last_marker: state.last_marker,
+        flush_interval: state.flush_interval,
+        stalled_since: state.stalled_since,
+        outcomes: state
+            .outcomes
+            .iter()
+            .map(|(outcome, count)| OutcomeTotal { outcome: outcome.clone(), count: *count })
+            .collect(),
+    }
+}
+
+fn source_state(record: &SourceRecord) -> (SourceKey, SourceState) {
+    let key = SourceKey { topic: record.topic.clone(), partition: record.partition };
+    let state = SourceState {
+        topic_uuid: record.topic_uuid.clone(),
+        next: record.next,
+        watermark: record.watermark,
+        idle: record.idle,
+        last_marker: record.last_marker,
+        flush_interval: record.flush_interval,
+        stalled_since: record.stalled_since,
+        outcomes: record.outcomes.iter().map(|total| (total.outcome.clone(), total.count)).collect(),
+    };
+    (key, state)
+}

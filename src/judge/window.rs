@@ -1,0 +1,65 @@
+//! What a window hands to the measurements.
+
+use crate::baseline::VersionIndex;
+use crate::event::EventTime;
+
+/// The dense counts of one series over a window.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SeriesCounts {
+    /// One per cell of the series' grid.
+    pub cells: Vec<u64>,
+    /// See [`crate::tally::record::Counts`] for these.
+    pub rows: u64,
+    pub missing: u64,
+    pub type_errors: u64,
+    pub out_of_range: u64,
+    pub non_finite: u64,
+}
+
+impl SeriesCounts {
+    /// Values in cells.
+    pub fn n(&self) -> u64 {
+        self.cells.iter().sum()
+    }
+}
+
+/// One version's part of a closed window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ArmWindow {
+    pub version: VersionIndex,
+    /// Events of this version by the role they carried.
+    pub stable_events: u64,
+    pub canary_events: u64,
+    pub unset_events: u64,
+    /// Whether the same pane held events of both roles for this version.
+    pub mixed_roles: bool,
+    /// One for each watched series of the version, in its order.
+    pub series: Vec<SeriesCounts>,
+    /// Panes of the window that hold data of this version.
+    pub panes: u32,
+    /// No offsets are missing from it.
+    pub complete: bool,
+    /// 0 at first; counts the revisions by late data.
+    pub revision: u32,
+}
+
+/// A closed (or revised) window of one model: all versions seen in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelWindow {
+    /// Index of the model in the watch.
+    pub model: u32,
+    pub start: EventTime,
+    pub end: EventTime,
+    /// 1, 4, 16 or 64 panes.
+    pub scale: u32,
+    /// A late revision: changes reports only, moves no streak, decides nothing.
+    pub revised: bool,
+    pub arms: Vec<ArmWindow>,
+}
+
+impl ArmWindow {
+    /// Events of this version, whatever role they carried.
+    pub fn events(&self) -> u64 {
+        self.stable_events + self.canary_events + self.unset_events
+    }
+}

@@ -1,0 +1,412 @@
+//! Stage 2: deltas → windows → reports, alerts, actions; with panes and state in the same transaction.
+//!
+//! A partition's judge is restored when the partition is assigned, and thrown away when it is revoked or a
+//! transaction fails: everything it needs stands in Kafka.
+
+use super::clock::now;
+use super::restore::{self, Slot};
+use super::tally_stage::Shared;
+use crate::config::OwnTopics;
+use crate::event::{EventTime, ModelId};
+use crate::http::gauges::DriftGauges;
+use crate::judge::report::Report;
+use crate::judge::{JudgeConfig, Step, pane_key};
+use crate::metrics::Metrics;
+use crate::policy::evaluate::{Conclusion, ModelRules, evaluate};
+use crate::source::kafka::{
+    Assignment, ClientSettings, GroupConsumer, Member, Outgoing, StartOffset, TopicPartition, Transaction,
+    TransactionError, TransactionalProducer,
+};
+use crate::tally::SourceKey;
+use crate::tally::record::{FORMAT, TallyRecord};
+use prost::Message;
+use rdkafka::error::KafkaError;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+const POLL: Duration = Duration::from_millis(20);
+/// Progress without anything to report is stored this often, so that a restart has little to replay.
+const STORE_EVERY: Duration = Duration::from_secs(5);
+/// Records applied before their outputs are written: bounds a transaction when history is read at full speed.
+const MAX_RECORDS_PER_COMMIT: usize = 5_000;
+/// How often the source topics' partition counts are looked at.
+const COUNT_PARTITIONS_EVERY: Duration = Duration::from_secs(30);
+/// Panes without an event after which a version's gauges are taken down: the longest window.
+const RETIRE_AFTER_PANES: i64 = 64;
+
+/// The rules of all models of a watch, in its order.
+pub type RulesOf = Arc<dyn Fn(&crate::baseline::Watch) -> Vec<ModelRules> + Send + Sync>;
+
+/// What the judge stage is told.
+#[derive(Clone)]
+pub struct JudgeSettings {
+    pub client: ClientSettings,
+    pub group: String,
+    pub instance: String,
+    pub sources: Vec<String>,
+    pub own: OwnTopics,
+    pub judge: JudgeConfig,
+    /// Per model of the watch: its rules. Replaced together with the watch.
+    pub rules: RulesOf,
+    pub max_exported_series: usize,
+}
+
+struct JudgeAssignment {
+    settings: JudgeSettings,
+    metrics: Arc<Metrics>,
+    ready: Arc<AtomicBool>,
+    watch: Arc<crate::baseline::Watch>,
+    expected: Mutex<BTreeSet<SourceKey>>,
+    slots: Mutex<BTreeMap<i32, Slot>>,
+    gauges: Mutex<DriftGauges>,
+    /// End of the last window of each version.
+    seen: Mutex<BTreeMap<ModelId, BTreeMap<String, EventTime>>>,
+    /// Why the stage must be rebuilt.
+    broken: Mutex<Option<String>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl Assignment for JudgeAssignment {
+    fn assigned(&self, member: &Member<Self>, partitions: &[TopicPartition]) -> Vec<StartOffset> {
+        self.ready.store(true, Ordering::Relaxed);
+        self.metrics.rebalances.with_label_values(&["judge"]).inc();
+        // Waits for the transaction of whoever had these partitions before.
+        if let Err(error) = crate::source::kafka::committed(member, partitions) {
+            lock(&self.broken).get_or_insert_with(|| format!("committed offsets could not be read: {error}"));
+        }
+        let mut starts = Vec::new();
+        for partition in partitions {
+            let expected = lock(&self.expected).clone();
+            match restore::slot(&self.settings, member, &self.watch, expected, partition.partition) {
+                Ok(slot) => {
+                    starts.push(StartOffset { partition: partition.clone(), offset: slot.judge.applied() });
+                    lock(&self.slots).insert(partition.partition, slot);
+                }
+                Err(why) => {
+                    lock(&self.broken).get_or_insert(why);
+                }
+            }
+        }
+        tracing::info!(partitions = partitions.len(), "judge: partitions assigned");
+        starts
+    }
+
+    fn revoked(&self, _: &Member<Self>, partitions: &[TopicPartition], lost: bool) {
+        self.ready.store(true, Ordering::Relaxed);
+        self.metrics.rebalances.with_label_values(&["judge"]).inc();
+        for partition in partitions {
+            lock(&self.slots).remove(&partition.partition);
+        }
+        self.retire_lost_models();
+        tracing::info!(partitions = partitions.len(), lost, "judge: partitions revoked");
+    }
+
+    fn error(&self, error: &KafkaError) {
+        tracing::debug!(%error, "judge: kafka error");
+        self.metrics.kafka_errors.with_label_values(&["judge"]).inc();
+    }
+}
+
+impl JudgeAssignment {
+    /// Only the judge that owns a model exports its gauges.
+    fn retire_lost_models(&self) {
+        let slots = lock(&self.slots);
+        let lost = |id: &&ModelId| !slots.values().any(|slot| slot.owns(id));
+        for id in self.watch.models.iter().map(|model| &model.id).filter(lost) {
+            lock(&self.gauges).retire(&self.metrics, &id.namespace, &id.name, None);
+            // It is not there when no watermark came yet.
+            let _ = self.metrics.watermark.remove_label_values(&[&id.name, &id.namespace]);
+        }
+    }
+}
+
+/// Outputs of records applied since the last commit.
+#[derive(Default)]
+struct Pending {
+    records: Vec<Outgoing>,
+    conclusions: Vec<Conclusion>,
+    touched: BTreeSet<i32>,
+    applied: usize,
+}
+
+/// Runs the judge stage until the process stops or the clients must be rebuilt.
+///
+/// # Errors
+/// A sentence that says why everything must be made anew.
+pub fn run(settings: &JudgeSettings, shared: &Shared) -> Result<(), String> {
+    let id = format!("{}-{}-judge-0", settings.group, settings.instance);
+    let mut producer = TransactionalProducer::connect(&settings.client, "judge", &id)
+        .map_err(|error| format!("transactional id {id}: {error}"))?;
+    let mut watch = shared.watch.clone();
+    let assignment = Arc::new(JudgeAssignment {
+        settings: settings.clone(),
+        metrics: Arc::clone(&shared.metrics),
+        ready: Arc::clone(&shared.ready),
+        watch: Arc::clone(&watch.borrow_and_update()),
+        expected: Mutex::new(expected_sources(settings)?),
+        slots: Mutex::new(BTreeMap::new()),
+        gauges: Mutex::new(DriftGauges::new()),
+        seen: Mutex::new(BTreeMap::new()),
+        broken: Mutex::new(None),
+    });
+    let group = format!("{}-judge", settings.group);
+    let consumer = GroupConsumer::join(
+        &settings.client,
+        &group,
+        "judge",
+        &[&settings.own.tallies],
+        Duration::from_secs(5),
+        Arc::clone(&assignment),
+    )
+    .map_err(|error| format!("the consumer could not be made: {error}"))?;
+    let result = drive(&consumer, &assignment, &mut producer, shared, &mut watch);
+    lock(&assignment.slots).clear();
+    assignment.retire_lost_models();
+    consumer.close();
+    result
+}
+
+fn expected_sources(settings: &JudgeSettings) -> Result<BTreeSet<SourceKey>, String> {
+    let counts = crate::source::kafka::partition_counts(&settings.client)
+        .map_err(|error| format!("source topics could not be looked up: {error}"))?;
+    let mut expected = BTreeSet::new();
+    for topic in &settings.sources {
+        let partitions = counts.get(topic).copied().unwrap_or(0);
+        expected.extend((0..partitions).map(|partition| SourceKey { topic: topic.clone(), partition }));
+    }
+    Ok(expected)
+}
+
+fn drive(
+    consumer: &GroupConsumer<JudgeAssignment>,
+    assignment: &JudgeAssignment,
+    producer: &mut TransactionalProducer,
+    shared: &Shared,
+    watch: &mut tokio::sync::watch::Receiver<Arc<crate::baseline::Watch>>,
+) -> Result<(), String> {
+    let mut pending = Pending::default();
+    let (mut stored, mut counted) = (Instant::now(), Instant::now());
+    loop {
+        let mut batch: Vec<(i32, i64, Vec<u8>)> = Vec::new();
+        let mut gone = false;
+        consumer.poll(POLL, |record| match record.error() {
+            Some(code) => gone |= crate::source::kafka::is_offset_gone(code),
+            None => {
+                let payload = record.payload().unwrap_or_default().to_vec();
+                batch.push((record.partition(), record.offset(), payload));
+            }
+        });
+        if !consumer.leaked().is_empty() {
+            return Err("a message went astray inside librdkafka".to_owned());
+        }
+        if let Some(why) = lock(&assignment.broken).take() {
+            return Err(why);
+        }
+        if gone {
+            assignment
+                .metrics
+                .offset_out_of_range
+                .with_label_values(&[&assignment.settings.own.tallies, ""])
+                .inc();
+            return Err("tallies are gone from the log before they were judged".to_owned());
+        }
+        for (partition, offset, payload) in batch {
+            apply(assignment, partition, offset, &payload, &mut pending);
+            if pending.applied >= MAX_RECORDS_PER_COMMIT {
+                commit(consumer, assignment, producer, &mut pending)?;
+            }
+        }
+        let due = stored.elapsed() >= STORE_EVERY || shared.is_stopping();
+        if !pending.records.is_empty() || (due && !pending.touched.is_empty()) {
+            commit(consumer, assignment, producer, &mut pending)?;
+            stored = Instant::now();
+        }
+        if shared.is_stopping() {
+            return Ok(());
+        }
+        if watch.has_changed().unwrap_or(false) {
+            return Err("the configuration has changed".to_owned());
+        }
+        if counted.elapsed() >= COUNT_PARTITIONS_EVERY {
+            counted = Instant::now();
+            recount(assignment);
+        }
+        if producer.is_stale() {
+            return Err("the last commit was slow or unclear".to_owned());
+        }
+        if let Some(error) = consumer.fatal_error() {
+            return Err(error);
+        }
+    }
+}
+
+fn recount(assignment: &JudgeAssignment) {
+    match expected_sources(&assignment.settings) {
+        Ok(expected) => {
+            let mut known = lock(&assignment.expected);
+            if *known != expected {
+                lock(&assignment.slots).values_mut().for_each(|slot| slot.judge.expect(expected.clone()));
+                *known = expected;
+            }
+        }
+        Err(why) => tracing::warn!(why, "source partitions could not be counted"),
+    }
+}
+
+fn apply(assignment: &JudgeAssignment, partition: i32, offset: i64, payload: &[u8], pending: &mut Pending) {
+    let mut slots = lock(&assignment.slots);
+    let Some(slot) = slots.get_mut(&partition) else { return };
+    if offset < slot.judge.applied() {
+        return;
+    }
+    pending.applied += 1;
+    pending.touched.insert(partition);
+    let step = match TallyRecord::decode(payload) {
+        Ok(record) if record.format == FORMAT => slot.judge.apply(offset, &record),
+        Ok(record) => {
+            tracing::error!(
+                format = record.format,
+                "tally records of another format are not read; upgrade first"
+            );
+            slot.judge.skip(offset);
+            return;
+        }
+        Err(error) => {
+            tracing::error!(%error, partition, offset, "an unreadable tally record: its flush will show as a gap");
+            slot.judge.skip(offset);
+            return;
+        }
+    };
+    note(assignment, slot, &step);
+    conclude(assignment, slot, partition, step, pending);
+}
+
+fn note(assignment: &JudgeAssignment, slot: &Slot, step: &Step) {
+    let (metrics, notes) = (&assignment.metrics, &step.notes);
+    for incomplete in &notes.incomplete {
+        let kind = format!("{:?}", incomplete.fit).to_lowercase();
+        metrics.incomplete_flushes.with_label_values(&[&kind]).inc();
+        tracing::warn!(
+            topic = incomplete.source.topic,
+            partition = incomplete.source.partition,
+            kind,
+            missing = ?incomplete.missing,
+            "source offsets do not continue: reports are marked incomplete"
+        );
+    }
+    metrics.duplicate_flushes.inc_by(notes.duplicate_flushes);
+    metrics.late_events.with_label_values(&["revised"]).inc_by(notes.late_revised);
+    metrics.late_events.with_label_values(&["late_dropped"]).inc_by(notes.late_dropped);
+    metrics.foreign_deltas.inc_by(notes.foreign_deltas);
+    if let Some(watermark) = notes.watermark {
+        for id in slot.ids() {
+            metrics.watermark.with_label_values(&[&id.name, &id.namespace]).set(watermark as f64 / 1000.0);
+        }
+    }
+}
+
+fn conclude(
+    assignment: &JudgeAssignment,
+    slot: &mut Slot,
+    partition: i32,
+    step: Step,
+    pending: &mut Pending,
+) {
+    let own = &assignment.settings.own;
+    for record in &step.panes {
+        pending.records.push(Outgoing {
+            topic: own.panes.clone(),
+            partition: Some(partition),
+            key: Some(pane_key(record).into_bytes()),
+            payload: Some(record.encode_to_vec()),
+            ..Outgoing::default()
+        });
+    }
+    for window in &step.windows {
+        let Some((rules, memory)) = slot.model(window.model) else { continue };
+        let conclusion = evaluate(rules, window, memory);
+        pending.records.extend(restore::conclusion_records(own, window, &conclusion));
+        pending.conclusions.push(conclusion);
+    }
+}
+
+fn commit(
+    consumer: &GroupConsumer<JudgeAssignment>,
+    assignment: &JudgeAssignment,
+    producer: &mut TransactionalProducer,
+    pending: &mut Pending,
+) -> Result<(), String> {
+    let mut transaction = Transaction {
+        records: std::mem::take(&mut pending.records),
+        offsets: Vec::new(),
+        group: consumer.metadata(),
+    };
+    for partition in &pending.touched {
+        let slots = lock(&assignment.slots);
+        let Some(slot) = slots.get(partition).filter(|slot| !slot.judge.is_replaying()) else { continue };
+        let tallies =
+            TopicPartition { topic: assignment.settings.own.tallies.clone(), partition: *partition };
+        transaction.offsets.push((tallies, slot.judge.applied()));
+        transaction.records.extend(slot.state_records(&assignment.settings.own, *partition));
+    }
+    if transaction.group.is_none() {
+        return Err("the consumer has no group membership".to_owned());
+    }
+    producer.run(&transaction).map_err(|error| match error {
+        TransactionError::Aborted(why) | TransactionError::ProducerLost(why) => why,
+    })?;
+    publish(assignment, &std::mem::take(&mut pending.conclusions));
+    *pending = Pending::default();
+    Ok(())
+}
+
+/// Gauges show only what was committed.
+fn publish(assignment: &JudgeAssignment, conclusions: &[Conclusion]) {
+    let mut gauges = lock(&assignment.gauges);
+    for conclusion in conclusions {
+        for report in &conclusion.reports {
+            gauges.publish(&assignment.metrics, report, assignment.settings.max_exported_series);
+            if !report.complete {
+                assignment.metrics.incomplete.with_label_values(&[&report.model]).inc();
+            }
+            if report.window.scale == 1 && report.revision == 0 {
+                note_end(assignment, &mut gauges, report);
+            }
+        }
+        for action in &conclusion.actions {
+            tracing::warn!(
+                key = action.idempotency_key,
+                reason = action.reason,
+                "action asked of the rollout controller"
+            );
+        }
+        for alert in &conclusion.alerts {
+            tracing::warn!(id = alert.alert_id, reason = alert.reason, "alert");
+        }
+    }
+}
+
+/// Observes how old a fresh report is, and retires the gauges of versions that are seen no more.
+fn note_end(assignment: &JudgeAssignment, gauges: &mut DriftGauges, report: &Report) {
+    let Ok(end) = EventTime::parse_rfc3339(&report.window.end) else { return };
+    let age = (now().0 - end.0).max(0) as f64 / 1000.0;
+    let labels = [report.model.as_str(), report.namespace.as_str()];
+    assignment.metrics.event_to_report.with_label_values(&labels).observe(age);
+    let mut seen = lock(&assignment.seen);
+    let id = ModelId { namespace: report.namespace.clone(), name: report.model.clone() };
+    let versions = seen.entry(id).or_default();
+    versions.insert(report.model_version.clone(), end);
+    let oldest = EventTime(end.0 - RETIRE_AFTER_PANES * assignment.settings.judge.pane_ms);
+    versions.retain(|version, last| {
+        let stays = *last >= oldest;
+        if !stays {
+            gauges.retire(&assignment.metrics, &report.namespace, &report.model, Some(version));
+        }
+        stays
+    });
+}

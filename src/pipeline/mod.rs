@@ -1,0 +1,349 @@
+//! Wires the stages to Kafka, threads and shutdown. The only room that spawns.
+//!
+//! ```text
+//! tally threads ─► tidegate.tallies ─► judge thread ─► reports, alerts, actions ─► board thread ─► http
+//!                                                                         └─────► notify thread ─► sinks
+//! ```
+//!
+//! Each thread runs one stage and is started again, with a growing pause, when its clients must be rebuilt.
+
+mod board_stage;
+mod clock;
+mod judge_stage;
+mod notify_stage;
+mod restore;
+mod starting;
+mod tally_stage;
+pub mod topics;
+
+use crate::baseline::Watch;
+use crate::config::{Config, NotifyConfig, WebhookConfig, load_watch};
+use crate::decode::TimeBounds;
+use crate::http::HttpState;
+use crate::http::board::Board;
+use crate::judge::JudgeConfig;
+use crate::judge::plan::MeasurePlan;
+use crate::metrics::Metrics;
+use crate::notify::Notifier;
+use crate::notify::webhook::{Webhook, WebhookSettings};
+use crate::policy::evaluate::ModelRules;
+use crate::source::kafka::{ClientSettings, ensure_topics, partition_counts};
+use anyhow::{Context, bail};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tally_stage::Shared;
+
+pub use clock::now;
+
+/// Which stages a process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Stages {
+    All,
+    Tally,
+    Judge,
+    Notify,
+}
+
+/// How long stages may take to end; then the process leaves anyway.
+const DRAIN_LIMIT: Duration = Duration::from_secs(8);
+/// First and longest pause before a stage is started again.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
+
+/// A running service.
+pub struct Service {
+    /// Where the HTTP side listens.
+    pub address: SocketAddr,
+    shared: Shared,
+    watch: tokio::sync::watch::Sender<Arc<Watch>>,
+    threads: Vec<JoinHandle<()>>,
+    http_stop: tokio::sync::oneshot::Sender<()>,
+    http: tokio::task::JoinHandle<()>,
+    config: Config,
+}
+
+/// Checks the cluster, makes missing topics, starts the stages and the HTTP side.
+///
+/// # Errors
+/// When a baseline cannot be read, no broker answers, topics are missing and may not be created, or the
+/// listen address is taken.
+pub async fn start(config: Config, stages: Stages) -> anyhow::Result<Service> {
+    let watch = read_watch(&config)?;
+    let client = client_settings(&config);
+    check_topics(&config, &client).await?;
+    let metrics = Arc::new(Metrics::new());
+    let board = Arc::new(Board::new());
+    let (watch_sender, watch_receiver) = tokio::sync::watch::channel(Arc::new(watch));
+    let shared = Shared {
+        metrics: Arc::clone(&metrics),
+        stop: Arc::new(AtomicBool::new(false)),
+        ready: Arc::new(AtomicBool::new(false)),
+        watch: watch_receiver,
+    };
+    let listener = tokio::net::TcpListener::bind(config.http.listen)
+        .await
+        .with_context(|| format!("http.listen: {} cannot be bound", config.http.listen))?;
+    let address = listener.local_addr()?;
+    let state = Arc::new(HttpState {
+        board: Arc::clone(&board),
+        metrics,
+        ready: Arc::clone(&shared.ready),
+        healthy: Arc::new(AtomicBool::new(true)),
+        token: read_token(&config)?,
+        models: config.models.iter().map(|model| model.id.clone()).collect(),
+    });
+    let (http_stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let router = crate::http::router(state);
+    let http = tokio::spawn(async move {
+        let shutdown = async {
+            // A dropped sender ends the server too.
+            let _ = stopped.await;
+        };
+        if let Err(error) = crate::http::serve(listener, router, shutdown).await {
+            tracing::error!(%error, "the HTTP side has ended");
+        }
+    });
+    let threads = start_stages(&config, stages, &client, &board, &shared)?;
+    Ok(Service { address, shared, watch: watch_sender, threads, http_stop, http, config })
+}
+
+fn read_watch(config: &Config) -> anyhow::Result<Watch> {
+    load_watch(config).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("{}", lines.join("\n"))
+    })
+}
+
+fn read_token(config: &Config) -> anyhow::Result<Option<String>> {
+    let Some(path) = &config.http.token_file else { return Ok(None) };
+    let token =
+        std::fs::read_to_string(path).with_context(|| format!("http.token_file: {}", path.display()))?;
+    let token = token.trim();
+    if token.is_empty() {
+        bail!("http.token_file: {} is empty", path.display());
+    }
+    Ok(Some(token.to_owned()))
+}
+
+/// How to reach the configured cluster.
+pub fn client_settings(config: &Config) -> ClientSettings {
+    ClientSettings {
+        brokers: config.kafka.brokers.clone(),
+        properties: config.kafka.client.clone(),
+        client_id: format!("tidegate-{}", config.kafka.instance),
+    }
+}
+
+async fn check_topics(config: &Config, client: &ClientSettings) -> anyhow::Result<()> {
+    let specs = topics::specs(&config.topics);
+    let mut problems = ensure_topics(client, &specs, config.topics.create).await.err().unwrap_or_default();
+    let asked = client.clone();
+    if let Ok(Ok(counts)) = tokio::task::spawn_blocking(move || partition_counts(&asked)).await {
+        let missing = config.topics.events.iter().filter(|topic| !counts.contains_key(*topic));
+        problems.extend(missing.map(|topic| {
+            format!("source topic {topic} does not exist; create it, or correct topics.events")
+        }));
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    bail!("{}", problems.join("\n"))
+}
+
+fn start_stages(
+    config: &Config,
+    stages: Stages,
+    client: &ClientSettings,
+    board: &Arc<Board>,
+    shared: &Shared,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let runs = |stage: Stages| stages == Stages::All || stages == stage;
+    let mut threads = Vec::new();
+    if runs(Stages::Judge) {
+        let settings = judge_settings(config, client);
+        threads.push(supervise("judge", shared, move |shared| judge_stage::run(&settings, shared))?);
+    }
+    if runs(Stages::Notify) {
+        let settings = notify_settings(config, client)?;
+        let runtime = tokio::runtime::Handle::current();
+        let run = move |shared: &Shared| notify_stage::run(&settings, shared, &runtime);
+        threads.push(supervise("notify", shared, run)?);
+    }
+    if runs(Stages::Tally) {
+        for thread in 0..config.kafka.consumers {
+            let settings = tally_settings(config, client, thread);
+            let name = format!("tally-{thread}");
+            threads.push(supervise(&name, shared, move |shared| tally_stage::run(&settings, shared))?);
+        }
+    }
+    let (client, own, board) = (client.clone(), config.topics.own(), Arc::clone(board));
+    threads.push(supervise("board", shared, move |shared| board_stage::run(&client, &own, &board, shared))?);
+    Ok(threads)
+}
+
+/// Runs a stage in a thread of its own, again and again until the process stops.
+fn supervise(
+    name: &str,
+    shared: &Shared,
+    run: impl Fn(&Shared) -> Result<(), String> + Send + 'static,
+) -> anyhow::Result<JoinHandle<()>> {
+    let (shared, stage) = (shared.clone(), name.to_owned());
+    let body = move || {
+        let mut pause = BACKOFF.0;
+        while !shared.is_stopping() {
+            let started = Instant::now();
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&shared)));
+            let why = match outcome {
+                Ok(Ok(())) => return,
+                Ok(Err(why)) => why,
+                Err(_) => "the stage panicked".to_owned(),
+            };
+            if shared.is_stopping() {
+                return;
+            }
+            if started.elapsed() > BACKOFF.1 {
+                pause = BACKOFF.0;
+            }
+            tracing::warn!(stage, why, pause_ms = pause.as_millis() as u64, "stage is started again");
+            shared.metrics.stage_restarts.with_label_values(&[&stage]).inc();
+            wait(pause, &shared);
+            pause = (pause * 2).min(BACKOFF.1);
+        }
+    };
+    std::thread::Builder::new().name(name.to_owned()).spawn(body).context("a thread could not be started")
+}
+
+fn wait(pause: Duration, shared: &Shared) {
+    let until = Instant::now() + pause;
+    while Instant::now() < until && !shared.is_stopping() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn tally_settings(config: &Config, client: &ClientSettings, thread: usize) -> tally_stage::TallySettings {
+    let windows = &config.windows;
+    tally_stage::TallySettings {
+        client: client.clone(),
+        group: config.kafka.group.clone(),
+        instance: config.kafka.instance.clone(),
+        thread,
+        sources: config.topics.events.clone(),
+        own: config.topics.own(),
+        merge_partitions: config.topics.partitions.max(1) as u32,
+        start: config.kafka.start,
+        bounds: TimeBounds {
+            max_future_ms: millis(windows.max_future),
+            max_past_ms: windows.max_past.map(millis),
+        },
+        pane_ms: millis(windows.pane),
+        lateness_ms: millis(windows.lateness),
+        flush_interval: windows.flush_interval,
+        idle_timeout: windows.idle_timeout,
+    }
+}
+
+fn judge_settings(config: &Config, client: &ClientSettings) -> judge_stage::JudgeSettings {
+    let windows = &config.windows;
+    let models = config.models.clone();
+    let rules = move |watch: &Watch| -> Vec<ModelRules> {
+        let rules_of = |watched: &crate::baseline::WatchedModel| {
+            let found = models.iter().find(|model| model.id == watched.id);
+            ModelRules {
+                plan: MeasurePlan::new(watched),
+                thresholds: found.map(|model| model.thresholds).unwrap_or_default(),
+                policy: found.map(|model| model.policy).unwrap_or_default(),
+            }
+        };
+        watch.models.iter().map(rules_of).collect()
+    };
+    judge_stage::JudgeSettings {
+        client: client.clone(),
+        group: config.kafka.group.clone(),
+        instance: config.kafka.instance.clone(),
+        sources: config.topics.events.clone(),
+        own: config.topics.own(),
+        judge: JudgeConfig {
+            pane_ms: millis(windows.pane),
+            lateness_ms: millis(windows.lateness),
+            allowed_lateness_ms: millis(windows.allowed_lateness),
+            max_stall_ms: millis(windows.max_stall),
+        },
+        rules: Arc::new(rules),
+        max_exported_series: config.models.iter().map(|model| model.max_exported_series).max().unwrap_or(200),
+    }
+}
+
+fn notify_settings(config: &Config, client: &ClientSettings) -> anyhow::Result<notify_stage::NotifySettings> {
+    Ok(notify_stage::NotifySettings {
+        client: client.clone(),
+        group: config.kafka.group.clone(),
+        instance: config.kafka.instance.clone(),
+        own: config.topics.own(),
+        notifier: Arc::new(Notifier { sinks: sinks(&config.notify)? }),
+    })
+}
+
+fn sinks(config: &NotifyConfig) -> anyhow::Result<Vec<Arc<Webhook>>> {
+    let sink = |webhook: &WebhookConfig| {
+        let settings = WebhookSettings {
+            name: webhook.name.clone(),
+            url: webhook.url.clone(),
+            secret_file: webhook.secret_file.clone(),
+            kinds: webhook.kinds.clone(),
+            max_action_age: config.max_action_age,
+        };
+        let sink = Webhook::new(settings).with_context(|| format!("notify.webhook {}", webhook.name))?;
+        Ok(Arc::new(sink))
+    };
+    config.webhooks.iter().map(sink).collect()
+}
+
+impl Service {
+    /// Takes over a configuration that was read again: models, baselines, thresholds. What needs new clients
+    /// (brokers, topics, windows, listen address) is kept as it was and named in the log.
+    ///
+    /// # Errors
+    /// Every error of the new configuration; the old one then stays.
+    pub fn reload(&mut self, path: &Path) -> Result<(), Vec<crate::config::ConfigError>> {
+        let outcome = crate::config::load(path).and_then(|config| {
+            let watch = load_watch(&config)?;
+            Ok((config, watch))
+        });
+        let label = if outcome.is_ok() { "taken" } else { "refused" };
+        self.shared.metrics.config_reloads.with_label_values(&[label]).inc();
+        let (config, watch) = outcome?;
+        if (&config.kafka, &config.topics, &config.windows, &config.http)
+            != (&self.config.kafka, &self.config.topics, &self.config.windows, &self.config.http)
+        {
+            tracing::warn!(
+                "changes of [kafka], [topics], [windows] and [http] take effect with the next start"
+            );
+        }
+        self.config.models = config.models;
+        self.watch.send_replace(Arc::new(watch));
+        Ok(())
+    }
+
+    /// Flushes, commits, leaves the groups and ends, within [`DRAIN_LIMIT`].
+    pub async fn stop(self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        let deadline = Instant::now() + DRAIN_LIMIT;
+        while self.threads.iter().any(|thread| !thread.is_finished()) {
+            if Instant::now() > deadline {
+                tracing::warn!("stages did not end in time; leaving without them");
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // The server may have ended on its own.
+        let _ = self.http_stop.send(());
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.http).await;
+    }
+}

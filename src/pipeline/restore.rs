@@ -1,0 +1,182 @@
+//! A merge partition's judge, out of Kafka and back into it.
+
+use super::judge_stage::JudgeSettings;
+use crate::baseline::Watch;
+use crate::config::OwnTopics;
+use crate::event::ModelId;
+use crate::judge::window::ModelWindow;
+use crate::judge::{Judge, MergeState};
+use crate::policy::evaluate::{Conclusion, ModelMemory, ModelRules};
+use crate::source::kafka::{Outgoing, read_partition};
+use crate::tally::SourceKey;
+use crate::tally::merge_partition;
+use crate::tally::record::PaneRecord;
+use prost::Message;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long reading a partition's state or panes may take before the stage starts over.
+const READ_LIMIT: Duration = Duration::from_secs(60);
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One merge partition: its judge and what its models remember.
+pub(super) struct Slot {
+    pub(super) judge: Judge,
+    /// Index in the watch → rules and memory, of the models that meet in this partition.
+    models: BTreeMap<u32, (ModelRules, ModelMemory)>,
+}
+
+impl Slot {
+    pub(super) fn model(&mut self, index: u32) -> Option<(&ModelRules, &mut ModelMemory)> {
+        self.models.get_mut(&index).map(|(rules, memory)| (&*rules, memory))
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = &ModelId> {
+        self.models.values().map(|(rules, _)| &rules.plan.watched().id)
+    }
+
+    pub(super) fn owns(&self, id: &ModelId) -> bool {
+        self.models.values().any(|(rules, _)| rules.plan.watched().id == *id)
+    }
+
+    /// State records to be committed with the applied offset.
+    pub(super) fn state_records(&self, own: &OwnTopics, partition: i32) -> Vec<Outgoing> {
+        let record = |key: String, payload: Vec<u8>| Outgoing {
+            topic: own.state.clone(),
+            partition: Some(partition),
+            key: Some(key.into_bytes()),
+            payload: Some(payload),
+            ..Outgoing::default()
+        };
+        let mut records = vec![record(MERGE_KEY.to_owned(), self.judge.state().encode_to_vec())];
+        for (rules, memory) in self.models.values() {
+            match serde_json::to_vec(memory) {
+                Ok(json) => records.push(record(memory_key(&rules.plan.watched().id), json)),
+                Err(error) => tracing::error!(%error, "a model's memory could not be written"),
+            }
+        }
+        records
+    }
+}
+
+const MERGE_KEY: &str = "merge";
+
+fn memory_key(id: &ModelId) -> String {
+    format!("model|{}|{}", id.namespace, id.name)
+}
+
+/// Restores a partition from `tidegate.state` and `tidegate.panes`.
+///
+/// # Errors
+/// A sentence that says what could not be read.
+pub(super) fn slot<C: ConsumerContext>(
+    settings: &JudgeSettings,
+    member: &BaseConsumer<C>,
+    watch: &Arc<Watch>,
+    expected: BTreeSet<SourceKey>,
+    partition: i32,
+) -> Result<Slot, String> {
+    let own = &settings.own;
+    let (low, partitions) = tallies(member, own, partition)?;
+    let mut state: Option<MergeState> = None;
+    let mut memories: BTreeMap<Vec<u8>, ModelMemory> = BTreeMap::new();
+    let mut unreadable = 0;
+    read(settings, &own.state, partition, |key, payload| match payload {
+        Some(payload) if key == MERGE_KEY.as_bytes() => match MergeState::decode(payload) {
+            Ok(found) => state = Some(found),
+            Err(_) => unreadable += 1,
+        },
+        Some(payload) => match serde_json::from_slice(payload) {
+            Ok(found) => {
+                memories.insert(key.to_vec(), found);
+            }
+            Err(_) => unreadable += 1,
+        },
+        None => {}
+    })?;
+    if unreadable > 0 {
+        tracing::error!(partition, unreadable, "state records are unreadable; what they held is begun anew");
+    }
+    let mut judge = match state {
+        Some(state) => Judge::restore(settings.judge, Arc::clone(watch), expected, &state),
+        None => Judge::new(settings.judge, Arc::clone(watch), expected, low),
+    };
+    read(settings, &own.panes, partition, |_, payload| {
+        if let Some(Ok(record)) = payload.map(PaneRecord::decode) {
+            judge.restore_pane(&record);
+        }
+    })?;
+    let mut models = BTreeMap::new();
+    for (index, rules) in (settings.rules)(watch).into_iter().enumerate() {
+        let id = &rules.plan.watched().id;
+        if merge_partition(&id.namespace, &id.name, partitions) as i32 == partition {
+            let mut memory = memories.remove(memory_key(id).as_bytes()).unwrap_or_default();
+            memory.streaks.retain_watched(rules.plan.watched());
+            memory.rollout.retain_watched(rules.plan.watched());
+            models.insert(index as u32, (rules, memory));
+        }
+    }
+    Ok(Slot { judge, models })
+}
+
+/// The first offset of a tallies partition, and how many partitions there are.
+fn tallies<C: ConsumerContext>(
+    member: &BaseConsumer<C>,
+    own: &OwnTopics,
+    partition: i32,
+) -> Result<(i64, u32), String> {
+    let why = |error: rdkafka::error::KafkaError| format!("{} could not be looked up: {error}", own.tallies);
+    let (low, _) = member.fetch_watermarks(&own.tallies, partition, CALL_TIMEOUT).map_err(why)?;
+    let metadata = member.fetch_metadata(Some(&own.tallies), CALL_TIMEOUT).map_err(why)?;
+    let count = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
+    Ok((low, count as u32))
+}
+
+fn read(
+    settings: &JudgeSettings,
+    topic: &str,
+    partition: i32,
+    take: impl FnMut(&[u8], Option<&[u8]>),
+) -> Result<(), String> {
+    read_partition(&settings.client, "restore", topic, partition, READ_LIMIT, take)
+        .map_err(|error| format!("{topic}[{partition}] could not be read: {error}"))
+}
+
+/// The records a conclusion becomes: reports, alerts, actions.
+pub(super) fn conclusion_records(
+    own: &OwnTopics,
+    window: &ModelWindow,
+    conclusion: &Conclusion,
+) -> Vec<Outgoing> {
+    let mut records = Vec::new();
+    for report in &conclusion.reports {
+        let key = format!(
+            "{}|{}|{}|{}|{}",
+            report.namespace, report.model, report.model_version, window.scale, report.window.start
+        );
+        records.extend(json_record(&own.reports, key, report));
+    }
+    records.extend(
+        conclusion.alerts.iter().filter_map(|one| json_record(&own.alerts, one.alert_id.clone(), one)),
+    );
+    let actions = conclusion.actions.iter();
+    records.extend(actions.filter_map(|one| json_record(&own.actions, one.idempotency_key.clone(), one)));
+    records
+}
+
+fn json_record<T: serde::Serialize>(topic: &str, key: String, value: &T) -> Option<Outgoing> {
+    match serde_json::to_vec(value) {
+        Ok(payload) => Some(Outgoing {
+            topic: topic.to_owned(),
+            key: Some(key.into_bytes()),
+            payload: Some(payload),
+            ..Outgoing::default()
+        }),
+        Err(error) => {
+            tracing::error!(%error, topic, "a record could not be written as JSON");
+            None
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Where source partitions begin: at committed offsets, at the configured start of a new group, or behind a
+//! hole in the log.
+//!
+//! A new group's start is committed, with an init marker, before the first record is read. The owner of a
+//! topic's partition 0 does it for all its partitions at once; so a partition that has no committed offset
+//! while partition 0 has one was added later, and is read from its beginning.
+
+use super::tally_stage::{Counting, TallyAssignment, outgoing, topic_partition};
+use crate::config::StartAt;
+use crate::source::kafka::{GroupConsumer, Member, TopicPartition, Transaction};
+use crate::tally::{SourceKey, Tally};
+use rdkafka::consumer::Consumer;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// How long to wait before asking again whether partition 0 has been started.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Sources that may not be read yet.
+#[derive(Debug, Default)]
+pub(super) struct Starting {
+    sources: BTreeSet<SourceKey>,
+    /// Started, but the consumer still has to be moved there.
+    seeks: BTreeMap<SourceKey, i64>,
+    asked: Option<Instant>,
+}
+
+impl Starting {
+    pub(super) fn add(&mut self, source: SourceKey) {
+        self.sources.insert(source);
+        self.asked = None;
+    }
+
+    pub(super) fn remove(&mut self, source: &SourceKey) {
+        self.sources.remove(source);
+        self.seeks.remove(source);
+    }
+
+    /// Whether what arrives of this source is still from where the consumer stood before.
+    pub(super) fn is_moving(&self, source: &SourceKey) -> bool {
+        self.seeks.contains_key(source)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.sources.len()
+    }
+
+    fn is_due(&mut self) -> bool {
+        let due = !self.sources.is_empty() && self.asked.is_none_or(|asked| asked.elapsed() >= ASK_AGAIN);
+        if due {
+            self.asked = Some(Instant::now());
+        }
+        due
+    }
+}
+
+/// Committed offsets; a broker that does not answer counts as "none yet": the partitions are asked for again
+/// before they are read.
+pub(super) fn committed_or_none(
+    member: &Member<TallyAssignment>,
+    partitions: &[TopicPartition],
+) -> Vec<Option<i64>> {
+    crate::source::kafka::committed(member, partitions).unwrap_or_else(|error| {
+        tracing::warn!(%error, "committed offsets could not be read");
+        vec![None; partitions.len()]
+    })
+}
+
+/// Starts, moves and resumes whatever waits for it.
+///
+/// # Errors
+/// When the group's offsets cannot be read after counts were given up.
+pub(super) fn settle(
+    counting: &mut Counting,
+    consumer: &GroupConsumer<TallyAssignment>,
+) -> Result<(), String> {
+    if counting.rewind {
+        rewind(counting, consumer)?;
+    }
+    for partition in consumer.leaked() {
+        let source = super::tally_stage::source_key(&partition);
+        if let Some(next) = counting.tally.next_offset(&source) {
+            tracing::debug!(%partition, next, "a message went astray; reading again from before it");
+            counting.starting.seeks.insert(source, next);
+        }
+    }
+    resume_behind_holes(counting, consumer);
+    if counting.starting.is_due() && counting.producer.is_some() {
+        start_new(counting, consumer);
+    }
+    seek(counting, consumer);
+    Ok(())
+}
+
+fn rewind(counting: &mut Counting, consumer: &GroupConsumer<TallyAssignment>) -> Result<(), String> {
+    let assignment = consumer.member().assignment().map_err(|error| error.to_string())?;
+    let partitions: Vec<TopicPartition> = assignment
+        .elements()
+        .iter()
+        .map(|element| TopicPartition { topic: element.topic().to_owned(), partition: element.partition() })
+        .collect();
+    drop(assignment);
+    let committed = consumer
+        .committed(&partitions)
+        .map_err(|error| format!("committed offsets could not be read: {error}"))?;
+    for (partition, offset) in partitions.iter().zip(committed) {
+        let source = super::tally_stage::source_key(partition);
+        match offset {
+            Some(offset) => start(counting, source, offset),
+            None => counting.starting.add(source),
+        }
+    }
+    counting.rewind = false;
+    Ok(())
+}
+
+fn start(counting: &mut Counting, source: SourceKey, offset: i64) {
+    counting.starting.sources.remove(&source);
+    counting.starting.seeks.insert(source.clone(), offset);
+    counting.tally.start_source(source, offset);
+}
+
+/// Retention has overtaken a source: an alarm, and on from the log's start. The judge sees the hole.
+fn resume_behind_holes(counting: &mut Counting, consumer: &GroupConsumer<TallyAssignment>) {
+    for source in std::mem::take(&mut counting.gone) {
+        let partition = topic_partition(&source);
+        let Some(next) = counting.tally.next_offset(&source) else { continue };
+        match consumer.offsets_range(&partition) {
+            Ok((low, high)) => {
+                let resume = if next < low { low } else { high };
+                tracing::error!(source = %partition, lost_from = next, resume, "offsets are gone from the log");
+                counting
+                    .metrics
+                    .offset_out_of_range
+                    .with_label_values(&[&source.topic, &source.partition.to_string()])
+                    .inc();
+                match consumer.reopen(&partition, resume) {
+                    Ok(()) => counting.tally.skip_to(&source, resume),
+                    Err(error) => {
+                        tracing::warn!(%error, source = %partition, "reading could not be resumed yet");
+                        counting.gone.insert(source);
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, source = %partition, "the log's range could not be read");
+                counting.gone.insert(source);
+            }
+        }
+    }
+}
+
+fn start_new(counting: &mut Counting, consumer: &GroupConsumer<TallyAssignment>) {
+    let topics: BTreeSet<String> =
+        counting.starting.sources.iter().map(|source| source.topic.clone()).collect();
+    for topic in topics {
+        if let Err(why) = start_topic(counting, consumer, &topic) {
+            tracing::warn!(topic, why, "source partitions could not be started yet");
+        }
+    }
+}
+
+fn start_topic(
+    counting: &mut Counting,
+    consumer: &GroupConsumer<TallyAssignment>,
+    topic: &str,
+) -> Result<(), String> {
+    let mine: Vec<SourceKey> =
+        counting.starting.sources.iter().filter(|source| source.topic == topic).cloned().collect();
+    let all = partitions_of(consumer, topic)?;
+    let committed = consumer.committed(&all).map_err(|error| error.to_string())?;
+    let known: BTreeMap<i32, i64> =
+        all.iter().zip(committed).filter_map(|(one, offset)| Some((one.partition, offset?))).collect();
+    let (to_init, at): (Vec<TopicPartition>, StartAt) = if known.contains_key(&0) {
+        // Added after the group began.
+        let added = mine.iter().filter(|source| !known.contains_key(&source.partition));
+        (added.map(topic_partition).collect(), StartAt::Earliest)
+    } else if mine.iter().any(|source| source.partition == 0) {
+        (all.into_iter().filter(|one| !known.contains_key(&one.partition)).collect(), counting.settings.start)
+    } else {
+        return Ok(());
+    };
+    let mut started = known;
+    if !to_init.is_empty() {
+        let offsets = start_offsets(consumer, &to_init, at)?;
+        init(counting, consumer, &to_init, &offsets)?;
+        started.extend(to_init.iter().zip(offsets).map(|(one, offset)| (one.partition, offset)));
+    }
+    for source in mine {
+        if let Some(offset) = started.get(&source.partition) {
+            start(counting, source, *offset);
+        }
+    }
+    Ok(())
+}
+
+fn partitions_of(
+    consumer: &GroupConsumer<TallyAssignment>,
+    topic: &str,
+) -> Result<Vec<TopicPartition>, String> {
+    let metadata =
+        consumer.member().fetch_metadata(Some(topic), CALL_TIMEOUT).map_err(|error| error.to_string())?;
+    let found = metadata.topics().iter().find(|found| found.name() == topic);
+    let ids =
+        found.map(|found| found.partitions()).unwrap_or_default().iter().map(|partition| partition.id());
+    Ok(ids.map(|partition| TopicPartition { topic: topic.to_owned(), partition }).collect())
+}
+
+fn start_offsets(
+    consumer: &GroupConsumer<TallyAssignment>,
+    partitions: &[TopicPartition],
+    at: StartAt,
+) -> Result<Vec<i64>, String> {
+    if let StartAt::Time(time) = at {
+        return offsets_at(consumer, partitions, time);
+    }
+    let one = |partition: &TopicPartition| {
+        let (low, high) = consumer.offsets_range(partition).map_err(|error| error.to_string())?;
+        Ok(if at == StartAt::Earliest { low } else { high })
+    };
+    partitions.iter().map(one).collect()
+}
+
+fn offsets_at(
+    consumer: &GroupConsumer<TallyAssignment>,
+    partitions: &[TopicPartition],
+    time: i64,
+) -> Result<Vec<i64>, String> {
+    let mut list = TopicPartitionList::new();
+    for one in partitions {
+        list.add_partition_offset(&one.topic, one.partition, Offset::Offset(time))
+            .map_err(|error| error.to_string())?;
+    }
+    let found = consumer.member().offsets_for_times(list, CALL_TIMEOUT).map_err(|error| error.to_string())?;
+    let one = |partition: &TopicPartition| {
+        match found.find_partition(&partition.topic, partition.partition).map(|element| element.offset()) {
+            Some(Offset::Offset(offset)) => Ok(offset),
+            // No record is that young.
+            _ => consumer.offsets_range(partition).map(|(_, high)| high).map_err(|error| error.to_string()),
+        }
+    };
+    partitions.iter().map(one).collect()
+}
+
+fn init(
+    counting: &mut Counting,
+    consumer: &GroupConsumer<TallyAssignment>,
+    partitions: &[TopicPartition],
+    offsets: &[i64],
+) -> Result<(), String> {
+    let sources: Vec<(SourceKey, i64)> =
+        partitions.iter().map(super::tally_stage::source_key).zip(offsets.iter().copied()).collect();
+    let (range_id, instance) = (counting.next_range_id(), counting.settings.instance.clone());
+    let markers = Tally::init_markers(&counting.stamp(&range_id, &instance), &sources);
+    let transaction = Transaction {
+        records: outgoing(&counting.settings.own.tallies, &markers),
+        offsets: partitions.iter().cloned().zip(offsets.iter().copied()).collect(),
+        group: consumer.metadata(),
+    };
+    counting.run(&transaction)?;
+    tracing::info!(partitions = partitions.len(), "tally: new source partitions started");
+    Ok(())
+}
+
+fn seek(counting: &mut Counting, consumer: &GroupConsumer<TallyAssignment>) {
+    let seeks = std::mem::take(&mut counting.starting.seeks);
+    for (source, offset) in seeks {
+        // Right after an assignment the fetcher is not ready to be moved; it is asked again with the next poll.
+        if let Err(error) = consumer.seek(&topic_partition(&source), offset) {
+            tracing::debug!(%error, partition = source.partition, "seek is to be tried again");
+            counting.starting.seeks.insert(source, offset);
+        }
+    }
+}

@@ -1,0 +1,462 @@
+//! Stage 1: events → exact counts → deltas, markers, dead letters and offsets, in one transaction per flush.
+//!
+//! One thread owns the consumer, the decoder and the counts. Rebalances are served inside the poll, in the
+//! same thread: a revoked partition is flushed before it is given up.
+
+use super::clock::now;
+use super::starting::{self, Starting};
+use crate::baseline::{VersionIndex, Watch};
+use crate::config::{OwnTopics, StartAt};
+use crate::decode::{Arrival, Decoder, TimeBounds};
+use crate::event::{EventTime, Outcome};
+use crate::metrics::Metrics;
+use crate::source::kafka::{
+    Assignment, BorrowedRecord, ClientSettings, DeadLetter, GroupConsumer, Member, Outgoing, StartOffset,
+    TopicPartition, Transaction, TransactionError, TransactionalProducer, is_offset_gone,
+};
+use crate::tally::{Flush, FlushRecord, FlushStamp, SourceKey, Tally};
+use prost::Message;
+use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
+use rdkafka::error::KafkaError;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// Counts held between two flushes; beyond it a flush does not wait for its timer.
+const MAX_HELD_BYTES: usize = 64 << 20;
+/// Dead letters held between two flushes, likewise.
+const MAX_DEAD_BYTES: usize = 8 << 20;
+/// How long one poll waits for messages.
+const POLL: Duration = Duration::from_millis(20);
+/// How often idleness is looked at.
+const IDLE_CHECK: Duration = Duration::from_millis(200);
+
+/// What one tally thread is told.
+#[derive(Clone)]
+pub struct TallySettings {
+    pub client: ClientSettings,
+    pub group: String,
+    pub instance: String,
+    pub thread: usize,
+    pub sources: Vec<String>,
+    pub own: OwnTopics,
+    pub merge_partitions: u32,
+    pub start: StartAt,
+    pub bounds: TimeBounds,
+    pub pane_ms: i64,
+    pub lateness_ms: i64,
+    pub flush_interval: Duration,
+    pub idle_timeout: Duration,
+}
+
+/// What the stages share with the process.
+#[derive(Clone)]
+pub struct Shared {
+    pub metrics: Arc<Metrics>,
+    /// Set when the process is to end.
+    pub stop: Arc<AtomicBool>,
+    /// Set by the first rebalance.
+    pub ready: Arc<AtomicBool>,
+    /// What is watched; replaced when the configuration is read again.
+    pub watch: tokio::sync::watch::Receiver<Arc<Watch>>,
+}
+
+impl Shared {
+    pub fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// Everything between two flushes.
+pub(super) struct Counting {
+    pub(super) settings: TallySettings,
+    pub(super) metrics: Arc<Metrics>,
+    ready: Arc<AtomicBool>,
+    pub(super) tally: Tally,
+    decoder: Decoder,
+    watch: Arc<Watch>,
+    pub(super) producer: Option<TransactionalProducer>,
+    dead: Vec<DeadLetter>,
+    dead_bytes: usize,
+    outcomes: BTreeMap<(Option<VersionIndex>, Outcome), u64>,
+    foreign_namespaces: u64,
+    /// Sources without a committed offset: not read before their start is committed.
+    pub(super) starting: Starting,
+    /// Sources whose offset is gone from the log.
+    pub(super) gone: BTreeSet<SourceKey>,
+    /// Counts were given up: read again from the committed offsets.
+    pub(super) rewind: bool,
+    at_end_since: BTreeMap<SourceKey, Instant>,
+    /// Distinguishes the flushes of this thread from those of its earlier lives.
+    born: EventTime,
+    sequence: u64,
+    /// The source of the record before, so that a name is copied only when it changes.
+    current: SourceKey,
+}
+
+/// The rebalance callbacks' way to the counts.
+pub(super) struct TallyAssignment {
+    pub(super) counting: Mutex<Counting>,
+}
+
+impl TallyAssignment {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Counting> {
+        self.counting.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+pub(super) fn source_key(partition: &TopicPartition) -> SourceKey {
+    SourceKey { topic: partition.topic.clone(), partition: partition.partition }
+}
+
+pub(super) fn topic_partition(source: &SourceKey) -> TopicPartition {
+    TopicPartition { topic: source.topic.clone(), partition: source.partition }
+}
+
+impl Assignment for TallyAssignment {
+    fn assigned(&self, member: &Member<Self>, partitions: &[TopicPartition]) -> Vec<StartOffset> {
+        let mut counting = self.lock();
+        counting.ready.store(true, Ordering::Relaxed);
+        counting.metrics.rebalances.with_label_values(&["tally"]).inc();
+        let committed = starting::committed_or_none(member, partitions);
+        let mut starts = Vec::new();
+        for (partition, offset) in partitions.iter().zip(committed) {
+            let source = source_key(partition);
+            match offset {
+                Some(offset) => {
+                    counting.tally.start_source(source, offset);
+                    starts.push(StartOffset { partition: partition.clone(), offset });
+                }
+                None => counting.starting.add(source),
+            }
+        }
+        tracing::info!(
+            partitions = partitions.len(),
+            new = counting.starting.len(),
+            "tally: partitions assigned"
+        );
+        starts
+    }
+
+    fn revoked(&self, member: &Member<Self>, partitions: &[TopicPartition], lost: bool) {
+        let mut counting = self.lock();
+        counting.ready.store(true, Ordering::Relaxed);
+        counting.metrics.rebalances.with_label_values(&["tally"]).inc();
+        if lost {
+            counting.give_up("partitions were lost");
+        } else if let Some(group) = member.group_metadata() {
+            counting.flush(Some(group));
+        }
+        for partition in partitions {
+            let source = source_key(partition);
+            counting.forget_lag(partition);
+            counting.tally.drop_source(&source);
+            counting.starting.remove(&source);
+            counting.gone.remove(&source);
+            counting.at_end_since.remove(&source);
+        }
+        tracing::info!(partitions = partitions.len(), lost, "tally: partitions revoked");
+    }
+
+    fn error(&self, error: &KafkaError) {
+        tracing::debug!(%error, "tally: kafka error");
+        // Not through `lock`: librdkafka may report errors while a callback holds the counts.
+        if let Ok(counting) = self.counting.try_lock() {
+            counting.metrics.kafka_errors.with_label_values(&["tally"]).inc();
+        }
+    }
+}
+
+impl Counting {
+    fn new(settings: TallySettings, shared: &Shared, producer: TransactionalProducer) -> Counting {
+        let watch = Arc::clone(&shared.watch.borrow());
+        Counting {
+            tally: Tally::new(Arc::clone(&watch), settings.pane_ms),
+            decoder: Decoder::new(Arc::clone(&watch), settings.bounds),
+            watch,
+            metrics: Arc::clone(&shared.metrics),
+            ready: Arc::clone(&shared.ready),
+            producer: Some(producer),
+            dead: Vec::new(),
+            dead_bytes: 0,
+            outcomes: BTreeMap::new(),
+            foreign_namespaces: 0,
+            starting: Starting::default(),
+            gone: BTreeSet::new(),
+            rewind: false,
+            at_end_since: BTreeMap::new(),
+            born: now(),
+            sequence: 0,
+            current: SourceKey { topic: String::new(), partition: -1 },
+            settings,
+        }
+    }
+
+    fn take(&mut self, record: &BorrowedRecord<'_>, now: EventTime) {
+        if self.current.partition != record.partition() || self.current.topic != record.topic() {
+            self.current = SourceKey { topic: record.topic().to_owned(), partition: record.partition() };
+        }
+        if let Some(code) = record.error() {
+            if is_offset_gone(code) {
+                self.gone.insert(self.current.clone());
+            }
+            self.metrics.kafka_errors.with_label_values(&["tally"]).inc();
+            return;
+        }
+        // Not owned, not started, or read before a rewind.
+        let Some(next) = self.tally.next_offset(&self.current) else { return };
+        if record.offset() < next || self.starting.is_moving(&self.current) {
+            return;
+        }
+        self.decode(record, now);
+    }
+
+    fn decode(&mut self, record: &BorrowedRecord<'_>, now: EventTime) {
+        let offset = record.offset();
+        let Some(payload) = record.payload() else {
+            self.tally.record(&self.current, offset, Outcome::Tombstone, None, now);
+            *self.outcomes.entry((None, Outcome::Tombstone)).or_default() += 1;
+            return;
+        };
+        let arrival = Arrival { record_time: record.timestamp().map(EventTime), now };
+        match self.decoder.push(payload, arrival) {
+            Ok(accepted) => {
+                self.foreign_namespaces += u64::from(accepted.foreign_namespace);
+                self.tally.record(&self.current, offset, Outcome::Counted, Some(&accepted), now);
+                *self.outcomes.entry((Some(accepted.version), Outcome::Counted)).or_default() += 1;
+            }
+            Err(rejection) => {
+                self.tally.record(&self.current, offset, rejection.outcome, None, now);
+                *self.outcomes.entry((None, rejection.outcome)).or_default() += 1;
+                if rejection.outcome.is_dead_letter() {
+                    let letter = DeadLetter::new(record, rejection.outcome.as_str(), rejection.reason);
+                    self.dead_bytes += letter.size();
+                    self.dead.push(letter);
+                }
+            }
+        }
+    }
+
+    /// Counts what the decoder holds.
+    fn count(&mut self) {
+        let tables = self.decoder.take();
+        if let Err(error) = self.tally.count(&tables) {
+            tracing::error!(%error, "a decoded column does not fit its grid; its flush is given up");
+            self.give_up("a column does not fit its grid");
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.tally.held_bytes() >= MAX_HELD_BYTES || self.dead_bytes >= MAX_DEAD_BYTES
+    }
+
+    pub(super) fn stamp<'a>(&self, range_id: &'a str, instance: &'a str) -> FlushStamp<'a> {
+        FlushStamp {
+            range_id,
+            instance,
+            wall_clock: now(),
+            flush_interval_ms: self.settings.flush_interval.as_millis() as i64,
+            lateness_ms: self.settings.lateness_ms,
+            partitions: self.settings.merge_partitions,
+        }
+    }
+
+    pub(super) fn next_range_id(&mut self) -> String {
+        self.sequence += 1;
+        format!("{}-{}-{}-{}", self.settings.instance, self.settings.thread, self.born.0, self.sequence)
+    }
+
+    /// Writes everything counted since the last flush, or gives it up.
+    fn flush(&mut self, group: Option<ConsumerGroupMetadata>) {
+        self.count();
+        if self.rewind || group.is_none() || self.tally.sources().next().is_none() {
+            return;
+        }
+        let started = Instant::now();
+        let (range_id, instance) = (self.next_range_id(), self.settings.instance.clone());
+        let flush = self.tally.flush(&self.stamp(&range_id, &instance));
+        let letters = std::mem::take(&mut self.dead);
+        self.dead_bytes = 0;
+        let codes: Vec<&'static str> = letters.iter().map(|letter| letter.code).collect();
+        let mut records = outgoing(&self.settings.own.tallies, &flush.records);
+        let dead_letters = &self.settings.own.dead_letters;
+        records.extend(letters.into_iter().map(|letter| letter.into_record(dead_letters, &instance)));
+        let transaction = Transaction { records, offsets: offsets(&flush), group };
+        match self.run(&transaction) {
+            Ok(()) => self.committed(started, &codes),
+            Err(why) => self.give_up(&why),
+        }
+    }
+
+    pub(super) fn run(&mut self, transaction: &Transaction) -> Result<(), String> {
+        let Some(producer) = &mut self.producer else { return Err("there is no producer".to_owned()) };
+        let result = producer.run(transaction);
+        if producer.is_stale() || matches!(result, Err(TransactionError::ProducerLost(_))) {
+            self.producer = None;
+        }
+        result.map_err(|error| error.to_string())
+    }
+
+    fn committed(&mut self, started: Instant, dead: &[&'static str]) {
+        self.tally.commit(self.settings.lateness_ms);
+        let metrics = &self.metrics;
+        metrics.flush_duration.with_label_values(&["tally"]).observe(started.elapsed().as_secs_f64());
+        metrics.flushes.with_label_values(&["committed"]).inc();
+        for code in dead {
+            metrics.dead_letters.with_label_values(&[code]).inc();
+        }
+        metrics.foreign_namespace.inc_by(self.foreign_namespaces);
+        self.foreign_namespaces = 0;
+        for ((version, outcome), count) in std::mem::take(&mut self.outcomes) {
+            let (model, version) = match version {
+                Some(index) => {
+                    (self.watch.model(index).id.name.as_str(), self.watch.version(index).version.as_str())
+                }
+                None => ("", ""),
+            };
+            metrics.events.with_label_values(&[model, version, outcome.as_str()]).inc_by(count);
+        }
+    }
+
+    /// Nothing since the last flush has been written: forget it, and read it again.
+    pub(super) fn give_up(&mut self, why: &str) {
+        tracing::warn!(why, "tally: counts since the last flush are discarded and will be read again");
+        self.metrics.flushes.with_label_values(&["discarded"]).inc();
+        drop(self.decoder.take());
+        self.tally.discard();
+        self.dead.clear();
+        self.dead_bytes = 0;
+        self.outcomes.clear();
+        self.foreign_namespaces = 0;
+        self.rewind = true;
+    }
+
+    /// Marks the sources that have had nothing to read for `idle_timeout`.
+    fn look_for_idle(&mut self, consumer: &GroupConsumer<TallyAssignment>) {
+        let sources: Vec<(SourceKey, i64)> =
+            self.tally.sources().map(|(key, next)| (key.clone(), next)).collect();
+        for (source, next) in sources {
+            let partition = topic_partition(&source);
+            let Some(end) = consumer.end(&partition) else { continue };
+            // Control records at the end move the position, but never arrive.
+            let reached = consumer.position(&partition).map_or(next, |position| position.max(next));
+            let labels = [source.topic.as_str(), &source.partition.to_string()];
+            self.metrics.consumer_lag.with_label_values(&labels).set((end.stable - reached).max(0) as f64);
+            if reached < end.stable {
+                self.at_end_since.remove(&source);
+                self.tally.set_idle(&source, false);
+                continue;
+            }
+            let since = *self.at_end_since.entry(source.clone()).or_insert_with(Instant::now);
+            self.tally.set_idle(&source, since.elapsed() >= self.settings.idle_timeout);
+        }
+    }
+
+    fn forget_lag(&self, partition: &TopicPartition) {
+        let labels = [partition.topic.as_str(), &partition.partition.to_string()];
+        // It is not there when no statistics came yet.
+        let _ = self.metrics.consumer_lag.remove_label_values(&labels);
+    }
+
+    /// Goes on with another watch. Only when nothing is counted.
+    fn rewatch(&mut self, watch: Arc<Watch>) {
+        let sources: Vec<(SourceKey, i64)> =
+            self.tally.sources().map(|(key, next)| (key.clone(), next)).collect();
+        self.tally = Tally::new(Arc::clone(&watch), self.settings.pane_ms);
+        self.decoder = Decoder::new(Arc::clone(&watch), self.settings.bounds);
+        self.watch = watch;
+        sources.into_iter().for_each(|(source, next)| self.tally.start_source(source, next));
+    }
+}
+
+pub(super) fn outgoing(topic: &str, records: &[FlushRecord]) -> Vec<Outgoing> {
+    let one = |record: &FlushRecord| Outgoing {
+        topic: topic.to_owned(),
+        partition: Some(record.partition as i32),
+        payload: Some(record.record.encode_to_vec()),
+        ..Outgoing::default()
+    };
+    records.iter().map(one).collect()
+}
+
+fn offsets(flush: &Flush) -> Vec<(TopicPartition, i64)> {
+    flush.offsets.iter().map(|(source, next)| (topic_partition(source), *next)).collect()
+}
+
+/// Runs one tally thread until the process stops or the clients must be rebuilt.
+///
+/// # Errors
+/// A sentence that says why consumer and producer must be made anew.
+pub fn run(settings: &TallySettings, shared: &Shared) -> Result<(), String> {
+    let role = format!("tally-{}", settings.thread);
+    let producer = connect(settings, &role)?;
+    let assignment =
+        Arc::new(TallyAssignment { counting: Mutex::new(Counting::new(settings.clone(), shared, producer)) });
+    let topics: Vec<&str> = settings.sources.iter().map(String::as_str).collect();
+    let statistics = (settings.idle_timeout / 4).clamp(Duration::from_millis(250), Duration::from_secs(5));
+    let consumer = GroupConsumer::join(
+        &settings.client,
+        &settings.group,
+        &role,
+        &topics,
+        statistics,
+        Arc::clone(&assignment),
+    )
+    .map_err(|error| format!("the consumer could not be made: {error}"))?;
+    let result = drive(&consumer, &assignment, shared, &role);
+    consumer.close();
+    result
+}
+
+fn connect(settings: &TallySettings, role: &str) -> Result<TransactionalProducer, String> {
+    let id = format!("{}-{}-tally-{}", settings.group, settings.instance, settings.thread);
+    TransactionalProducer::connect(&settings.client, role, &id)
+        .map_err(|error| format!("transactional id {id}: {error}"))
+}
+
+fn drive(
+    consumer: &GroupConsumer<TallyAssignment>,
+    assignment: &TallyAssignment,
+    shared: &Shared,
+    role: &str,
+) -> Result<(), String> {
+    let mut watch = shared.watch.clone();
+    let (mut flushed, mut looked) = (Instant::now(), Instant::now());
+    loop {
+        let arrived = now();
+        // Locked by the first record: rebalances, which lock too, are served before any record comes.
+        let mut held: Option<MutexGuard<'_, Counting>> = None;
+        consumer.poll(POLL, |record| held.get_or_insert_with(|| assignment.lock()).take(&record, arrived));
+        let mut counting = held.unwrap_or_else(|| assignment.lock());
+        counting.count();
+        starting::settle(&mut counting, consumer)?;
+        if looked.elapsed() >= IDLE_CHECK {
+            counting.look_for_idle(consumer);
+            looked = Instant::now();
+        }
+        let stopping = shared.is_stopping();
+        let rewatch = watch.has_changed().unwrap_or(false);
+        let due = flushed.elapsed() >= counting.settings.flush_interval
+            || counting.is_full()
+            || counting.tally.completes_pane(counting.settings.lateness_ms);
+        if due || stopping || rewatch {
+            counting.flush(consumer.metadata());
+            flushed = Instant::now();
+        }
+        if rewatch && counting.tally.is_empty() {
+            counting.rewatch(Arc::clone(&watch.borrow_and_update()));
+        }
+        if stopping {
+            return Ok(());
+        }
+        if counting.producer.is_none() {
+            let settings = counting.settings.clone();
+            counting.producer = Some(connect(&settings, role)?);
+        }
+        drop(counting);
+        if let Some(error) = consumer.fatal_error() {
+            return Err(error);
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! A member of a consumer group: rebalances become two calls, partition queues are drained together.
+
+use super::client::log;
+use super::{BatchQueue, BorrowedRecord, ClientSettings, TopicPartition};
+use rdkafka::client::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::Message;
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a stage does when partitions come and go. Called in the thread that polls, inside the poll.
+pub trait Assignment: Send + Sync + 'static {
+    /// Partitions that are to be read from now on. Returns where each starts; one that is not named starts at
+    /// its end and is expected to be moved by [`GroupConsumer::seek`].
+    fn assigned(&self, member: &Member<Self>, partitions: &[TopicPartition]) -> Vec<StartOffset>
+    where
+        Self: Sized;
+
+    /// Partitions that are read no more. `lost`: another member may have them already, so nothing of them may
+    /// be committed.
+    fn revoked(&self, member: &Member<Self>, partitions: &[TopicPartition], lost: bool)
+    where
+        Self: Sized;
+
+    /// An error that librdkafka reports on its own.
+    fn error(&self, error: &KafkaError);
+}
+
+/// The librdkafka consumer a callback is given.
+pub type Member<A> = BaseConsumer<GroupContext<A>>;
+
+/// Where a partition is read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartOffset {
+    pub partition: TopicPartition,
+    pub offset: i64,
+}
+
+/// What statistics tell of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartitionEnd {
+    /// One past the last offset that a read-committed consumer may see.
+    pub stable: i64,
+}
+
+/// Callbacks of a [`GroupConsumer`].
+pub struct GroupContext<A: Assignment> {
+    handler: Arc<A>,
+    queue: Mutex<Option<BatchQueue>>,
+    ends: Mutex<HashMap<TopicPartition, PartitionEnd>>,
+    /// Partitions a message of which came by the consumer's own queue, and was not handed over.
+    leaked: Mutex<Vec<TopicPartition>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl<A: Assignment> ClientContext for GroupContext<A> {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka consumer error");
+        self.handler.error(&error);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let mut ends = lock(&self.ends);
+        for topic in statistics.topics.values() {
+            for partition in topic.partitions.values().filter(|partition| partition.partition >= 0) {
+                let stable = if partition.ls_offset >= 0 { partition.ls_offset } else { partition.hi_offset };
+                if stable >= 0 {
+                    let key = TopicPartition { topic: topic.topic.clone(), partition: partition.partition };
+                    ends.insert(key, PartitionEnd { stable });
+                }
+            }
+        }
+    }
+}
+
+impl<A: Assignment> ConsumerContext for GroupContext<A> {
+    fn rebalance(&self, member: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let cooperative = matches!(member.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let partitions = partitions_of(list);
+        let result = match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                let starts = self.handler.assigned(member, &partitions);
+                self.forward(&partitions);
+                assign(member, &start_list(&partitions, &starts), cooperative)
+            }
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
+                self.handler.revoked(member, &partitions, member.assignment_lost());
+                if cooperative { member.incremental_unassign(list) } else { member.unassign() }
+            }
+            other => {
+                tracing::warn!(code = ?other, "rebalance failed");
+                self.handler.revoked(member, &partitions, true);
+                member.unassign()
+            }
+        };
+        if let Err(error) = result {
+            tracing::warn!(%error, "assignment refused");
+            self.handler.error(&error);
+        }
+    }
+}
+
+impl<A: Assignment> GroupContext<A> {
+    fn forward(&self, partitions: &[TopicPartition]) {
+        if let Some(queue) = &*lock(&self.queue) {
+            partitions.iter().for_each(|one| queue.forward(&one.topic, one.partition));
+        }
+    }
+}
+
+fn partitions_of(list: &TopicPartitionList) -> Vec<TopicPartition> {
+    let own = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| TopicPartition {
+        topic: element.topic().to_owned(),
+        partition: element.partition(),
+    };
+    list.elements().iter().map(own).collect()
+}
+
+fn start_list(partitions: &[TopicPartition], starts: &[StartOffset]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for one in partitions {
+        let start = starts.iter().find(|start| start.partition == *one);
+        let offset = start.map_or(Offset::End, |start| Offset::Offset(start.offset));
+        if let Err(error) = list.add_partition_offset(&one.topic, one.partition, offset) {
+            tracing::warn!(%error, partition = %one, "start offset refused");
+        }
+    }
+    list
+}
+
+fn assign<A: Assignment>(
+    member: &Member<A>,
+    list: &TopicPartitionList,
+    cooperative: bool,
+) -> KafkaResult<()> {
+    if cooperative { member.incremental_assign(list) } else { member.assign(list) }
+}
+
+/// Committed offsets of the member's group; `None` where there is none. Waits for pending transactions.
+pub fn committed<C: ConsumerContext>(
+    member: &BaseConsumer<C>,
+    partitions: &[TopicPartition],
+) -> KafkaResult<Vec<Option<i64>>> {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for one in partitions {
+        list.add_partition(&one.topic, one.partition);
+    }
+    let found = member.committed_offsets(list, CALL_TIMEOUT)?;
+    let offset = |one: &TopicPartition| match found
+        .find_partition(&one.topic, one.partition)
+        .map(|element| element.offset())
+    {
+        Some(Offset::Offset(offset)) => Some(offset),
+        _ => None,
+    };
+    Ok(partitions.iter().map(offset).collect())
+}
+
+/// A group member whose partitions are drained in batches. Poll, drain and seek from one thread.
+pub struct GroupConsumer<A: Assignment> {
+    member: Arc<Member<A>>,
+}
+
+impl<A: Assignment> GroupConsumer<A> {
+    /// Joins `group` for `topics`.
+    ///
+    /// # Errors
+    /// When librdkafka refuses a property. An unreachable broker is not an error here: librdkafka keeps trying.
+    pub fn join(
+        settings: &ClientSettings,
+        group: &str,
+        role: &str,
+        topics: &[&str],
+        statistics_interval: Duration,
+        handler: Arc<A>,
+    ) -> KafkaResult<Self> {
+        let mut config = settings.consumer(role);
+        config
+            .set("group.id", group)
+            .set("statistics.interval.ms", statistics_interval.as_millis().to_string());
+        let context = GroupContext {
+            handler,
+            queue: Mutex::new(None),
+            ends: Mutex::new(HashMap::new()),
+            leaked: Mutex::new(Vec::new()),
+        };
+        let member: Member<A> = BaseConsumer::from_config_and_context(&config, context)?;
+        *lock(&member.context().queue) = Some(BatchQueue::new(member.client()));
+        member.subscribe(topics)?;
+        Ok(GroupConsumer { member: Arc::new(member) })
+    }
+
+    /// Serves rebalances, statistics and errors, then hands over what was fetched, waiting at most `wait`.
+    ///
+    /// A partition named by [`GroupConsumer::leaked`] afterwards has lost a message on the way; it must be
+    /// moved back by [`GroupConsumer::seek`] before anything more of it is used.
+    pub fn poll(&self, wait: Duration, take: impl FnMut(BorrowedRecord<'_>)) -> usize {
+        if self.serve() {
+            return 0;
+        }
+        let queue = lock(&self.member.context().queue);
+        let wait = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        queue.as_ref().map_or(0, |queue| queue.drain(wait, take))
+    }
+
+    /// Serves rebalances and statistics only: keeps membership alive while nothing may be taken.
+    pub fn keep_alive(&self) {
+        self.serve();
+    }
+
+    /// Polls the consumer's own queue; true when a message came out of it. Partition queues are forwarded, so
+    /// that happens only when librdkafka undid a forward while it reopened a partition: it is forwarded anew.
+    fn serve(&self) -> bool {
+        let context = self.member.context();
+        match self.member.poll(Duration::ZERO) {
+            Some(Ok(message)) => {
+                let partition =
+                    TopicPartition { topic: message.topic().to_owned(), partition: message.partition() };
+                context.forward(std::slice::from_ref(&partition));
+                lock(&context.leaked).push(partition);
+                true
+            }
+            Some(Err(error)) => {
+                context.handler.error(&error);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Partitions a message of which was not handed over since the last call.
+    pub fn leaked(&self) -> Vec<TopicPartition> {
+        std::mem::take(&mut lock(&self.member.context().leaked))
+    }
+
+    pub fn member(&self) -> &Member<A> {
+        &self.member
+    }
+
+    /// The group membership as of now, for a transaction.
+    pub fn metadata(&self) -> Option<ConsumerGroupMetadata> {
+        self.member.group_metadata()
+    }
+
+    pub fn committed(&self, partitions: &[TopicPartition]) -> KafkaResult<Vec<Option<i64>>> {
+        committed(&self.member, partitions)
+    }
+
+    /// First and next offset of a partition, asked of the broker.
+    pub fn offsets_range(&self, partition: &TopicPartition) -> KafkaResult<(i64, i64)> {
+        self.member.fetch_watermarks(&partition.topic, partition.partition, CALL_TIMEOUT)
+    }
+
+    /// Reads `partition` from `offset` on; what was fetched before is thrown away.
+    pub fn seek(&self, partition: &TopicPartition, offset: i64) -> KafkaResult<()> {
+        self.member.seek(&partition.topic, partition.partition, Offset::Offset(offset), CALL_TIMEOUT)
+    }
+
+    /// Reads `partition` from `offset` on after its fetcher has given up: a seek is refused then, so the
+    /// partition is taken out of the assignment and put back. The group does not notice.
+    pub fn reopen(&self, partition: &TopicPartition, offset: i64) -> KafkaResult<()> {
+        let one = std::slice::from_ref(partition);
+        self.member.incremental_unassign(&start_list(one, &[]))?;
+        self.member.context().forward(one);
+        let start = StartOffset { partition: partition.clone(), offset };
+        self.member.incremental_assign(&start_list(one, &[start]))
+    }
+
+    /// The consumer's position, which moves over control records, if it is ahead of the last message.
+    pub fn position(&self, partition: &TopicPartition) -> Option<i64> {
+        let list = self.member.position().ok()?;
+        match list.find_partition(&partition.topic, partition.partition)?.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        }
+    }
+
+    /// The end of a partition as of the last statistics.
+    pub fn end(&self, partition: &TopicPartition) -> Option<PartitionEnd> {
+        lock(&self.member.context().ends).get(partition).copied()
+    }
+
+    /// Whether this member must be rebuilt, and why.
+    pub fn fatal_error(&self) -> Option<String> {
+        self.member.client().fatal_error().map(|(code, reason)| format!("{code}: {reason}"))
+    }
+
+    /// Leaves the group. Waits at most five seconds: closing is known to hang in librdkafka, and a process
+    /// that is done must not.
+    pub fn close(self) {
+        lock(&self.member.context().queue).take();
+        let (done, wait) = std::sync::mpsc::channel();
+        let member = self.member;
+        std::thread::spawn(move || {
+            drop(member);
+            // The receiver may have given up already.
+            let _ = done.send(());
+        });
+        if wait.recv_timeout(Duration::from_secs(5)).is_err() {
+            tracing::warn!("a kafka consumer did not close within 5 s; leaving it to the end of the process");
+        }
+    }
+}
+
+/// Whether an error in place of a record says that the offset asked for is gone.
+pub fn is_offset_gone(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)
+}

@@ -1,0 +1,32 @@
+//! Kafka through librdkafka: group consumers with batch consumption, transactions, own topics.
+
+mod admin;
+mod client;
+mod dead_letter;
+mod group;
+mod native;
+mod reader;
+mod transaction;
+
+pub use admin::{TopicSpec, ensure_topics, partition_counts};
+pub use client::{ClientSettings, Quiet};
+pub use dead_letter::{DeadLetter, headers_of};
+pub use group::{
+    Assignment, GroupConsumer, GroupContext, Member, PartitionEnd, StartOffset, committed, is_offset_gone,
+};
+pub use native::{BatchQueue, BorrowedRecord};
+pub use reader::{TopicReader, read_partition};
+pub use transaction::{Outgoing, Transaction, TransactionError, TransactionalProducer};
+
+/// A partition of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicPartition {
+    pub topic: String,
+    pub partition: i32,
+}
+
+impl std::fmt::Display for TopicPartition {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}[{}]", self.topic, self.partition)
+    }
+}

@@ -1,0 +1,182 @@
+//! All `unsafe` of Tidegate: batch consumption from an application queue, and the commit of a transaction,
+//! which the rdkafka crate does not offer (or makes 100 ms slower than librdkafka is).
+
+#![expect(unsafe_code, reason = "the calls below exist only in the C interface")]
+
+use rdkafka::client::Client;
+use rdkafka::{ClientContext, bindings as c};
+use std::ffi::{CStr, CString};
+use std::marker::PhantomData;
+use std::ptr;
+
+/// Messages taken from librdkafka at once. Large enough to amortise the call, small enough that a batch's
+/// memory (one fetch buffer per message at worst) stays bounded.
+const BATCH: usize = 4096;
+
+/// A queue of the application to which partition queues are forwarded, so that many partitions are drained
+/// by one cheap call while the consumer's own queue stays free for rebalances.
+///
+/// Must be dropped before the consumer it was made from: it holds a reference to it.
+#[derive(Debug)]
+pub struct BatchQueue {
+    client: *mut c::rd_kafka_t,
+    queue: *mut c::rd_kafka_queue_t,
+}
+
+// SAFETY: librdkafka's handles and queues may be used from any thread; the owner (`GroupConsumer`) drains the
+// queue from one thread at a time, as "Note on Batch consume APIs" asks.
+unsafe impl Send for BatchQueue {}
+// SAFETY: as above; `&BatchQueue` only forwards partitions and drains, both of which lock inside librdkafka.
+unsafe impl Sync for BatchQueue {}
+
+impl BatchQueue {
+    pub fn new<C: ClientContext>(client: &Client<C>) -> BatchQueue {
+        let client = client.native_ptr();
+        // SAFETY: `client` is a live handle: it is borrowed from a `Client`.
+        let queue = unsafe { c::rd_kafka_queue_new(client) };
+        BatchQueue { client, queue }
+    }
+
+    /// Sends a partition's messages here. To be called before the partition is assigned, on every assignment.
+    pub fn forward(&self, topic: &str, partition: i32) {
+        let Ok(topic) = CString::new(topic) else { return };
+        // SAFETY: the handle outlives `self` (see the type's doc); the partition queue is ours to destroy.
+        unsafe {
+            let from = c::rd_kafka_queue_get_partition(self.client, topic.as_ptr(), partition);
+            if !from.is_null() {
+                c::rd_kafka_queue_forward(from, self.queue);
+                c::rd_kafka_queue_destroy(from);
+            }
+        }
+    }
+
+    /// Waits at most `timeout_ms` for messages and hands each to `take`; returns how many there were.
+    pub fn drain(&self, timeout_ms: i32, mut take: impl FnMut(BorrowedRecord<'_>)) -> usize {
+        let mut batch: [*mut c::rd_kafka_message_t; BATCH] = [ptr::null_mut(); BATCH];
+        // SAFETY: `batch` has room for BATCH pointers; each message written is ours until destroyed.
+        let got =
+            unsafe { c::rd_kafka_consume_batch_queue(self.queue, timeout_ms, batch.as_mut_ptr(), BATCH) };
+        let got = usize::try_from(got).unwrap_or(0);
+        for message in &batch[..got] {
+            // SAFETY: librdkafka filled the first `got` entries; the record's lifetime ends before the
+            // message is destroyed, which happens exactly once.
+            unsafe {
+                take(BorrowedRecord { message: &**message, lifetime: PhantomData });
+                c::rd_kafka_message_destroy(*message);
+            }
+        }
+        got
+    }
+}
+
+impl Drop for BatchQueue {
+    fn drop(&mut self) {
+        // SAFETY: made by `rd_kafka_queue_new`, destroyed once.
+        unsafe { c::rd_kafka_queue_destroy(self.queue) }
+    }
+}
+
+/// A record inside librdkafka's fetch buffer.
+#[derive(Debug)]
+pub struct BorrowedRecord<'a> {
+    message: &'a c::rd_kafka_message_t,
+    lifetime: PhantomData<&'a ()>,
+}
+
+impl BorrowedRecord<'_> {
+    /// The error this is, instead of a record.
+    pub fn error(&self) -> Option<rdkafka::types::RDKafkaErrorCode> {
+        (self.message.err != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR)
+            .then(|| rdkafka::types::RDKafkaErrorCode::from(self.message.err))
+    }
+
+    pub fn topic(&self) -> &str {
+        if self.message.rkt.is_null() {
+            return "";
+        }
+        // SAFETY: the topic handle lives as long as the message; its name is a NUL-terminated string.
+        let name = unsafe { CStr::from_ptr(c::rd_kafka_topic_name(self.message.rkt)) };
+        name.to_str().unwrap_or("")
+    }
+
+    pub fn partition(&self) -> i32 {
+        self.message.partition
+    }
+
+    pub fn offset(&self) -> i64 {
+        self.message.offset
+    }
+
+    /// `None`: a tombstone.
+    pub fn payload(&self) -> Option<&[u8]> {
+        bytes(self.message.payload.cast(), self.message.len)
+    }
+
+    pub fn key(&self) -> Option<&[u8]> {
+        bytes(self.message.key.cast(), self.message.key_len)
+    }
+
+    /// Milliseconds since 1970, where the broker keeps one.
+    pub fn timestamp(&self) -> Option<i64> {
+        let mut kind = c::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message is live.
+        let stamp = unsafe { c::rd_kafka_message_timestamp(self.message, &mut kind) };
+        (stamp >= 0).then_some(stamp)
+    }
+
+    /// Name and value of each header, copied.
+    pub fn headers(&self) -> Vec<(String, Option<Vec<u8>>)> {
+        let mut list = ptr::null_mut();
+        let mut found = Vec::new();
+        // SAFETY: the header list belongs to the live message; names are NUL-terminated, values `size` long.
+        unsafe {
+            let status = c::rd_kafka_message_headers(self.message, &mut list);
+            if status != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return found;
+            }
+            loop {
+                let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
+                let status = c::rd_kafka_header_get_all(list, found.len(), &mut name, &mut value, &mut size);
+                if status != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                    return found;
+                }
+                let name = CStr::from_ptr(name).to_string_lossy().into_owned();
+                found.push((name, bytes(value.cast(), size).map(<[u8]>::to_vec)));
+            }
+        }
+    }
+}
+
+fn bytes<'a>(start: *const u8, length: usize) -> Option<&'a [u8]> {
+    // SAFETY: librdkafka gives null for "no value", else `length` readable bytes that live as long as the
+    // message; callers bind the result to the borrow of the message.
+    (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start, length) })
+}
+
+/// What librdkafka says of a failed transactional call.
+#[derive(Debug, Clone)]
+pub struct NativeError {
+    pub message: String,
+    pub retriable: bool,
+    pub requires_abort: bool,
+}
+
+/// Commits the producer's transaction; blocks until it is resolved. Delivery reports must be served by
+/// another thread meanwhile.
+pub fn commit_transaction<C: ClientContext>(client: &Client<C>) -> Result<(), NativeError> {
+    // SAFETY: the handle is live. -1 (no timeout) is what librdkafka asks for: others risk losing its state.
+    let error = unsafe { c::rd_kafka_commit_transaction(client.native_ptr(), -1) };
+    if error.is_null() {
+        return Ok(());
+    }
+    // SAFETY: a non-null error is ours to read and to destroy once.
+    unsafe {
+        let report = NativeError {
+            message: CStr::from_ptr(c::rd_kafka_error_string(error)).to_string_lossy().into_owned(),
+            retriable: c::rd_kafka_error_is_retriable(error) != 0,
+            requires_abort: c::rd_kafka_error_txn_requires_abort(error) != 0,
+        };
+        c::rd_kafka_error_destroy(error);
+        Err(report)
+    }
+}

@@ -1,0 +1,133 @@
+//! Reading topics outside a group: what compacted topics hold, and what is written to them from now on.
+
+use super::{ClientSettings, Quiet};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::time::{Duration, Instant};
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Reads every partition of some topics from the beginning, committed records only, and goes on with what is
+/// written later. Belongs to no group.
+pub struct TopicReader {
+    consumer: BaseConsumer<Quiet>,
+    /// Where each partition ended when the reader started, with the position reached.
+    pending: Vec<(String, i32, i64)>,
+}
+
+impl TopicReader {
+    /// # Errors
+    /// When the broker cannot be asked for the topics' partitions.
+    pub fn from_beginning(
+        settings: &ClientSettings,
+        role: &str,
+        topics: &[&str],
+    ) -> KafkaResult<TopicReader> {
+        let consumer = plain_consumer(settings, role)?;
+        let mut list = TopicPartitionList::new();
+        let mut pending = Vec::new();
+        for topic in topics {
+            let metadata = consumer.fetch_metadata(Some(topic), CALL_TIMEOUT)?;
+            let found = metadata.topics().iter().find(|found| found.name() == *topic);
+            for partition in found.map(|found| found.partitions()).unwrap_or_default() {
+                let (low, high) = consumer.fetch_watermarks(topic, partition.id(), CALL_TIMEOUT)?;
+                list.add_partition_offset(topic, partition.id(), Offset::Offset(low))?;
+                if high > low {
+                    pending.push(((*topic).to_owned(), partition.id(), high));
+                }
+            }
+        }
+        consumer.assign(&list)?;
+        Ok(TopicReader { consumer, pending })
+    }
+
+    /// Waits at most `wait` for a record and hands it over: topic, key, value.
+    pub fn poll(&mut self, wait: Duration, mut take: impl FnMut(&str, Option<&[u8]>, Option<&[u8]>)) -> bool {
+        match self.consumer.poll(wait) {
+            Some(Ok(message)) => {
+                take(message.topic(), message.key(), message.payload());
+                true
+            }
+            Some(Err(error)) => {
+                tracing::debug!(%error, "reading a topic");
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Whether everything that stood in the topics at the start has been read.
+    pub fn is_caught_up(&mut self) -> bool {
+        if self.pending.is_empty() {
+            return true;
+        }
+        if let Ok(position) = self.consumer.position() {
+            self.pending.retain(|(topic, partition, high)| {
+                let reached = position.find_partition(topic, *partition).map(|element| element.offset());
+                !matches!(reached, Some(Offset::Offset(offset)) if offset >= *high)
+            });
+        }
+        self.pending.is_empty()
+    }
+}
+
+/// Reads one partition from its beginning to where it ends now: key and value of every committed record.
+///
+/// # Errors
+/// When the broker cannot be reached, or the end is not reached within `limit`.
+pub fn read_partition(
+    settings: &ClientSettings,
+    role: &str,
+    topic: &str,
+    partition: i32,
+    limit: Duration,
+    mut take: impl FnMut(&[u8], Option<&[u8]>),
+) -> KafkaResult<()> {
+    let consumer = plain_consumer(settings, role)?;
+    let (low, high) = consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT)?;
+    if low >= high {
+        return Ok(());
+    }
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(low))?;
+    consumer.assign(&list)?;
+    drop(list);
+    let deadline = Instant::now() + limit;
+    loop {
+        match consumer.poll(Duration::from_millis(20)) {
+            Some(Ok(message)) => {
+                take(message.key().unwrap_or_default(), message.payload());
+                if message.offset() + 1 >= high {
+                    return Ok(());
+                }
+            }
+            Some(Err(error)) => tracing::debug!(%error, topic, partition, "reading a partition"),
+            // Aborted and control records at the end move the position, but yield no message.
+            None if position(&consumer, topic, partition) >= high => return Ok(()),
+            None => {}
+        }
+        if Instant::now() > deadline {
+            return Err(KafkaError::Canceled);
+        }
+    }
+}
+
+fn position(consumer: &BaseConsumer<Quiet>, topic: &str, partition: i32) -> i64 {
+    let position = consumer.position().ok();
+    let element = position.as_ref().and_then(|list| list.find_partition(topic, partition));
+    match element.map(|element| element.offset()) {
+        Some(Offset::Offset(offset)) => offset,
+        _ => -1,
+    }
+}
+
+fn plain_consumer(settings: &ClientSettings, role: &str) -> KafkaResult<BaseConsumer<Quiet>> {
+    let mut config = settings.consumer(role);
+    config.remove("group.protocol");
+    // librdkafka wants a group id before it lets anyone assign; nothing is ever committed under it.
+    config.set("group.id", format!("{}-{role}-reader", settings.client_id));
+    BaseConsumer::from_config_and_context(&config, Quiet)
+}

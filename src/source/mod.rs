@@ -1,0 +1,3 @@
+//! Where bytes come from, and the clients that carry results back: the one place that speaks to librdkafka.
+
+pub mod kafka;

@@ -1,0 +1,19 @@
+//! Statistics of drift: slices of counts in, numbers out. Pure.
+//!
+//! Counts come in two shapes: *rank cells* of a numeric grid (2k+1 for k cuts, see [`crate::cells`]), or one
+//! cell per category. Whatever cannot be measured (an empty side, sides of different lengths, totals beyond
+//! 63 bits) is `None`, never a made-up number.
+
+pub mod chi_square;
+pub mod jensen_shannon;
+pub mod ks;
+pub mod pit;
+pub mod psi;
+pub mod quantile;
+
+/// The sum of counts; `None` when it is zero or does not fit an `i64` (so that products of two totals fit an
+/// `i128`).
+fn total(counts: &[u64]) -> Option<u64> {
+    let sum = counts.iter().try_fold(0u64, |sum, &count| sum.checked_add(count))?;
+    (sum > 0 && i64::try_from(sum).is_ok()).then_some(sum)
+}

@@ -1,0 +1,238 @@
+//! Events in panes → deltas and markers. Pure: what it emits depends only on what it was given.
+//!
+//! ```text
+//! record(offset, outcome) ─┐
+//! count(tables) ───────────┴─► panes of exact counts ─► flush() ─► deltas, a marker per merge partition
+//!                                                        commit() forgets them, discard() gives them up
+//! ```
+//!
+//! Nothing is kept across a flush, so a crash redoes seconds of input and a rebalance moves no state.
+
+mod flush;
+mod partition;
+pub mod record;
+mod source;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use flush::{Flush, FlushRecord, FlushStamp};
+pub use partition::{merge_partition, murmur2};
+pub use source::SourceKey;
+
+use crate::baseline::{VersionIndex, Watch};
+use crate::cells::{CellCounts, CountError, Grid, Scratch, count_column};
+use crate::decode::{Accepted, Table};
+use crate::event::{EventTime, Outcome, Role, SeriesOf};
+use source::SourceProgress;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Counts of one version in one pane since the last flush.
+#[derive(Debug, Default)]
+struct PaneCounts {
+    /// One for each watched series of the version, once it was seen.
+    series: Vec<Option<SeriesTally>>,
+    stable: u64,
+    canary: u64,
+    unset: u64,
+}
+
+/// Counts of one series: cells and what does not stand in them.
+#[derive(Debug)]
+struct SeriesTally {
+    counts: CellCounts,
+    type_errors: u64,
+}
+
+/// The counting state of one consumer thread.
+#[derive(Debug)]
+pub struct Tally {
+    watch: Arc<Watch>,
+    pane_ms: i64,
+    panes: BTreeMap<(VersionIndex, EventTime), PaneCounts>,
+    sources: BTreeMap<SourceKey, SourceProgress>,
+    scratch: Scratch,
+    held_bytes: usize,
+    /// The last pane end that its own watermark has passed at a flush.
+    flushed_pane_end: i64,
+}
+
+impl Tally {
+    pub fn new(watch: Arc<Watch>, pane_ms: i64) -> Tally {
+        assert!(pane_ms > 0, "a pane has a length");
+        Tally {
+            watch,
+            pane_ms,
+            panes: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            scratch: Scratch::default(),
+            held_bytes: 0,
+            flushed_pane_end: i64::MIN,
+        }
+    }
+
+    /// Starts to account for a source partition, whose next offset to read is `next`.
+    pub fn start_source(&mut self, source: SourceKey, next: i64) {
+        self.sources.insert(source, SourceProgress::new(next));
+    }
+
+    /// Forgets a source partition; what was counted of it must have been flushed or discarded before.
+    pub fn drop_source(&mut self, source: &SourceKey) {
+        self.sources.remove(source);
+    }
+
+    pub fn sources(&self) -> impl Iterator<Item = (&SourceKey, i64)> {
+        self.sources.iter().map(|(key, progress)| (key, progress.next))
+    }
+
+    /// The next offset expected of a source; `None`: not owned.
+    pub fn next_offset(&self, source: &SourceKey) -> Option<i64> {
+        self.sources.get(source).map(|progress| progress.next)
+    }
+
+    /// Resumes a source behind a hole in the log; the next range starts at `offset`, so that the judge sees it.
+    pub fn skip_to(&mut self, source: &SourceKey, offset: i64) {
+        if let Some(progress) = self.sources.get_mut(source) {
+            *progress = SourceProgress::new(offset);
+        }
+    }
+
+    /// Notes what became of the record at `offset`. Its rows, if it has any, come with [`Tally::count`] before
+    /// the next flush.
+    pub fn record(
+        &mut self,
+        source: &SourceKey,
+        offset: i64,
+        outcome: Outcome,
+        accepted: Option<&Accepted>,
+        now: EventTime,
+    ) {
+        let Some(progress) = self.sources.get_mut(source) else { return };
+        progress.note(offset, outcome);
+        let Some(event) = accepted else { return };
+        if event.moves_watermark {
+            // A producer's clock may be ahead; the watermark may not.
+            progress.raise_watermark(event.time.min(now));
+        }
+        let role = event.role;
+        let pane = self.pane(event.version, event.time);
+        match role {
+            Some(Role::Stable) => pane.stable += 1,
+            Some(Role::Canary) => pane.canary += 1,
+            None => pane.unset += 1,
+        }
+    }
+
+    /// Whether nothing is left to read of a source, and has not been for a while.
+    pub fn set_idle(&mut self, source: &SourceKey, idle: bool) {
+        if let Some(progress) = self.sources.get_mut(source) {
+            progress.idle = idle;
+        }
+    }
+
+    /// Counts decoded tables.
+    ///
+    /// # Errors
+    /// When a column's Arrow type does not fit its grid (a programming error of the decoder).
+    pub fn count(&mut self, tables: &[Table]) -> Result<(), CountError> {
+        for table in tables {
+            let times = table.times.values();
+            let mut start = 0;
+            while start < times.len() {
+                let pane = EventTime(times[start]).pane_start(self.pane_ms);
+                let same = |time: &i64| EventTime(*time).pane_start(self.pane_ms) == pane;
+                let end = start + times[start..].iter().take_while(|time| same(time)).count();
+                self.count_rows(table, pane, start..end)?;
+                start = end;
+            }
+        }
+        Ok(())
+    }
+
+    fn count_rows(
+        &mut self,
+        table: &Table,
+        pane: EventTime,
+        rows: std::ops::Range<usize>,
+    ) -> Result<(), CountError> {
+        let watch = Arc::clone(&self.watch);
+        let watched = watch.version(table.version);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut added = 0;
+        let counts = self.pane(table.version, pane);
+        let mut result = Ok(());
+        for ((index, series), column) in watched.of(table.of).zip(&table.columns) {
+            let reference = &series.reference;
+            let tally = counts.series[index].get_or_insert_with(|| {
+                added += reference.grid.cells() * 8 + 64;
+                SeriesTally { counts: CellCounts::new(reference.grid.cells()), type_errors: 0 }
+            });
+            let wrong = errors_within(&column.type_errors, &rows);
+            tally.type_errors += wrong;
+            let grid: &Grid = &reference.grid;
+            let into = &mut tally.counts;
+            result = count_column(grid, reference.range, &column.array, rows.clone(), &mut scratch, into);
+            if result.is_err() {
+                break;
+            }
+        }
+        self.held_bytes += added;
+        self.scratch = scratch;
+        result
+    }
+
+    fn pane(&mut self, version: VersionIndex, time: EventTime) -> &mut PaneCounts {
+        let key = (version, time.pane_start(self.pane_ms));
+        let width = self.watch.version(version).series.len();
+        self.panes.entry(key).or_insert_with(|| {
+            let mut pane = PaneCounts::default();
+            pane.series.resize_with(width, || None);
+            pane
+        })
+    }
+
+    /// Bytes held in counts: flush when they reach the cap.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes + self.panes.len() * 256
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.panes.is_empty() && self.sources.values().all(SourceProgress::is_unmoved)
+    }
+
+    /// Whether the own watermark has passed the end of another pane by `lateness_ms` since the last flush, so
+    /// that a verdict need not wait for the timer.
+    pub fn completes_pane(&self, lateness_ms: i64) -> bool {
+        self.complete_pane_end(lateness_ms).is_some_and(|end| end > self.flushed_pane_end)
+    }
+
+    fn complete_pane_end(&self, lateness_ms: i64) -> Option<i64> {
+        let active = self.sources.values().filter(|progress| !progress.idle);
+        let lowest = active.map(|progress| progress.watermark).min()??;
+        Some(EventTime(lowest.0 - lateness_ms).pane_start(self.pane_ms).0)
+    }
+}
+
+fn errors_within(type_errors: &[u32], rows: &std::ops::Range<usize>) -> u64 {
+    let from = type_errors.partition_point(|row| (*row as usize) < rows.start);
+    let to = type_errors.partition_point(|row| (*row as usize) < rows.end);
+    (to - from) as u64
+}
+
+/// The number a series' kind has in tally records.
+pub fn of_number(of: SeriesOf) -> u32 {
+    match of {
+        SeriesOf::Feature => 0,
+        SeriesOf::Prediction => 1,
+    }
+}
+
+/// The kind of series with this number in tally records.
+pub fn of_from_number(number: u32) -> Option<SeriesOf> {
+    match number {
+        0 => Some(SeriesOf::Feature),
+        1 => Some(SeriesOf::Prediction),
+        _ => None,
+    }
+}

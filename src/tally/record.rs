@@ -1,0 +1,199 @@
+//! The records of `tidegate.tallies` and `tidegate.panes` (Protocol Buffers; `schemas/tidegate.proto`).
+
+use prost::Message;
+
+/// The version of these records that this program writes. It reads this one and refuses newer ones.
+pub const FORMAT: u32 = 1;
+
+/// One record of `tidegate.tallies`.
+#[derive(Clone, PartialEq, Message)]
+pub struct TallyRecord {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    #[prost(oneof = "TallyBody", tags = "2, 3")]
+    pub body: Option<TallyBody>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum TallyBody {
+    #[prost(message, tag = "2")]
+    Delta(Delta),
+    #[prost(message, tag = "3")]
+    Marker(Marker),
+}
+
+/// What one flush counted of one (model, version, series, pane).
+#[derive(Clone, PartialEq, Message)]
+pub struct Delta {
+    /// The flush this belongs to; its marker carries the same.
+    #[prost(string, tag = "1")]
+    pub range_id: String,
+    #[prost(string, tag = "2")]
+    pub namespace: String,
+    #[prost(string, tag = "3")]
+    pub model: String,
+    #[prost(string, tag = "4")]
+    pub version: String,
+    #[prost(string, tag = "5")]
+    pub series: String,
+    /// 0: feature, 1: prediction.
+    #[prost(uint32, tag = "6")]
+    pub of: u32,
+    #[prost(fixed64, tag = "7")]
+    pub grid_hash: u64,
+    /// Milliseconds since 1970.
+    #[prost(sint64, tag = "8")]
+    pub pane_start: i64,
+    /// Milliseconds.
+    #[prost(int64, tag = "9")]
+    pub pane_len: i64,
+    #[prost(message, optional, tag = "10")]
+    pub counts: Option<Counts>,
+}
+
+/// The counts of one series over some stretch of event time. All fields add.
+#[derive(Clone, PartialEq, Message)]
+pub struct Counts {
+    /// Rows that should have held a value: cells + missing + type errors + not-a-numbers.
+    #[prost(uint64, tag = "1")]
+    pub rows: u64,
+    /// Absent or null.
+    #[prost(uint64, tag = "2")]
+    pub missing: u64,
+    /// Of another type than the baseline's.
+    #[prost(uint64, tag = "3")]
+    pub type_errors: u64,
+    /// Numbers below the baseline's minimum or above its maximum; they stand in cells too.
+    #[prost(uint64, tag = "4")]
+    pub out_of_range: u64,
+    /// NaN and ±infinity; infinities stand in cells too, NaN does not.
+    #[prost(uint64, tag = "5")]
+    pub non_finite: u64,
+    /// Cell counts, run-length coded: pairs (cells to skip, count of the next one).
+    #[prost(uint64, repeated, tag = "6")]
+    pub cells: Vec<u64>,
+}
+
+/// Ends a flush in every merge partition, and names the source offsets that it covers.
+#[derive(Clone, PartialEq, Message)]
+pub struct Marker {
+    #[prost(string, tag = "1")]
+    pub range_id: String,
+    #[prost(string, tag = "2")]
+    pub instance: String,
+    /// Milliseconds since 1970 at the flush.
+    #[prost(sint64, tag = "3")]
+    pub wall_clock: i64,
+    /// Deltas of this flush in this partition.
+    #[prost(uint64, tag = "4")]
+    pub n_deltas_here: u64,
+    #[prost(message, repeated, tag = "5")]
+    pub sources: Vec<SourceRange>,
+    /// Events by role of the models of this partition.
+    #[prost(message, repeated, tag = "6")]
+    pub roles: Vec<RoleCount>,
+    /// Starts sources (from = to = start); counts nothing.
+    #[prost(bool, tag = "7")]
+    pub init: bool,
+    /// Milliseconds between the flushes of this instance.
+    #[prost(int64, tag = "8")]
+    pub flush_interval: i64,
+}
+
+/// What a flush read of one source partition.
+#[derive(Clone, PartialEq, Message)]
+pub struct SourceRange {
+    #[prost(string, tag = "1")]
+    pub topic: String,
+    /// The topic's id; a recreated topic has another. Empty where the broker does not tell.
+    #[prost(string, tag = "2")]
+    pub topic_uuid: String,
+    #[prost(int32, tag = "3")]
+    pub partition: i32,
+    /// First offset read.
+    #[prost(int64, tag = "4")]
+    pub from: i64,
+    /// One past the last offset read.
+    #[prost(int64, tag = "5")]
+    pub to: i64,
+    /// Largest event time seen, capped by the wall clock. Absent: none yet.
+    #[prost(sint64, optional, tag = "6")]
+    pub watermark: Option<i64>,
+    /// Nothing is left to read, and has not been for `idle_timeout`.
+    #[prost(bool, tag = "7")]
+    pub idle: bool,
+    #[prost(message, repeated, tag = "8")]
+    pub outcomes: Vec<OutcomeCount>,
+}
+
+/// How many records of a source range ended in one outcome (named as in metrics).
+#[derive(Clone, PartialEq, Message)]
+pub struct OutcomeCount {
+    #[prost(string, tag = "1")]
+    pub outcome: String,
+    #[prost(uint64, tag = "2")]
+    pub count: u64,
+}
+
+/// Events of one version in one pane, by the role they carried.
+#[derive(Clone, PartialEq, Message)]
+pub struct RoleCount {
+    #[prost(string, tag = "1")]
+    pub namespace: String,
+    #[prost(string, tag = "2")]
+    pub model: String,
+    #[prost(string, tag = "3")]
+    pub version: String,
+    /// Milliseconds since 1970.
+    #[prost(sint64, tag = "4")]
+    pub pane_start: i64,
+    #[prost(uint64, tag = "5")]
+    pub stable: u64,
+    #[prost(uint64, tag = "6")]
+    pub canary: u64,
+    #[prost(uint64, tag = "7")]
+    pub unset: u64,
+}
+
+/// A closed pane or sum of panes of one version (`tidegate.panes`): all its series in one record.
+#[derive(Clone, PartialEq, Message)]
+pub struct PaneRecord {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    #[prost(string, tag = "2")]
+    pub namespace: String,
+    #[prost(string, tag = "3")]
+    pub model: String,
+    #[prost(string, tag = "4")]
+    pub version: String,
+    #[prost(string, tag = "5")]
+    pub series: String,
+    /// 0: feature, 1: prediction, 2: events by role (then `series` is empty and `roles` holds them).
+    #[prost(uint32, tag = "6")]
+    pub of: u32,
+    #[prost(fixed64, tag = "7")]
+    pub grid_hash: u64,
+    /// Milliseconds since 1970.
+    #[prost(sint64, tag = "8")]
+    pub start: i64,
+    /// Milliseconds of one pane.
+    #[prost(int64, tag = "9")]
+    pub pane_len: i64,
+    /// 1, 4 or 16.
+    #[prost(uint32, tag = "10")]
+    pub panes: u32,
+    /// Panes among them that hold data.
+    #[prost(uint32, tag = "11")]
+    pub filled: u32,
+    #[prost(uint32, tag = "12")]
+    pub revision: u32,
+    #[prost(bool, tag = "13")]
+    pub complete: bool,
+    #[prost(message, optional, tag = "14")]
+    pub counts: Option<Counts>,
+    #[prost(message, optional, tag = "15")]
+    pub roles: Option<RoleCount>,
+    /// Some pane held events of both roles.
+    #[prost(bool, tag = "16")]
+    pub mixed_roles: bool,
+}
