@@ -1,0 +1,18 @@
+//! The one integration-test binary: every file more would link the whole program once more.
+
+mod broker;
+mod broker_tests;
+mod data;
+mod guard;
+mod receiver;
+mod rooms;
+mod schemas_config;
+mod schemas_event;
+mod serve_tests;
+mod service;
+mod demo_tests;
+mod naive;
+mod promtool;
+mod stream_tests;
+mod schemas_proto;
+mod schemas_reports;

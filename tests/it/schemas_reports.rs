@@ -1,0 +1,158 @@
+//! What is written to Kafka as JSON is what the schemas say, both ways: every record validates, and a schema
+//! has no field that the code does not write.
+
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+use tidegate::event::{Role, SeriesKind};
+use tidegate::judge::report::{
+    KsReport, MeasuredOf, PsiReport, Reference, Report, SeriesReport, Verdict, Window,
+};
+use tidegate::policy::action::{Action, ActionOutcome, Alert, Decision, Finding, RolloutRef};
+
+fn schema(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(format!("{name}.schema.json"));
+    serde_json::from_str(&fs::read_to_string(path).expect("a schema")).expect("JSON")
+}
+
+/// Validates a record, and compares the keys of each object with the schema's.
+fn assert_fits(name: &str, record: &Value) {
+    let schema = schema(name);
+    let validator = jsonschema::validator_for(&schema).expect("a valid schema");
+    let errors: Vec<String> =
+        validator.iter_errors(record).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{name}: {errors:#?}");
+    assert_same_keys(name, &schema, record);
+}
+
+fn assert_same_keys(at: &str, schema: &Value, record: &Value) {
+    if let Some(items) = schema.get("items") {
+        record.as_array().into_iter().flatten().for_each(|item| assert_same_keys(at, items, item));
+    }
+    if let Some(first) = schema["anyOf"].get(0).filter(|_| !record.is_null()) {
+        assert_same_keys(at, first, record);
+    }
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
+    let record = record.as_object().unwrap_or_else(|| panic!("{at} is an object"));
+    let (schema_keys, keys): (Vec<_>, Vec<_>) = (properties.keys().collect(), record.keys().collect());
+    assert_eq!(schema_keys, keys, "{at}");
+    properties
+        .iter()
+        .for_each(|(key, schema)| assert_same_keys(&format!("{at}.{key}"), schema, &record[key]));
+}
+
+pub fn report() -> Report {
+    let series = SeriesReport {
+        name: "amount".to_owned(),
+        of: MeasuredOf::Feature,
+        kind: SeriesKind::Numeric,
+        reference: Reference::Baseline,
+        n: 1_000,
+        m: 10_000,
+        missing: 3,
+        type_errors: 1,
+        unseen: 0,
+        out_of_range: 2,
+        missing_ratio: Some(0.003),
+        unseen_ratio: None,
+        out_of_range_ratio: Some(0.002),
+        ks: Some(KsReport { statistic: 0.1, upper: 0.101, p_value: 0.5 }),
+        psi: Some(PsiReport { value: 0.02, p_value: 0.9 }),
+        js: Some(0.03),
+        verdict: Verdict::Healthy,
+    };
+    Report {
+        model: "fraud".to_owned(),
+        namespace: "default".to_owned(),
+        model_version: "v1".to_owned(),
+        role: Some(Role::Stable),
+        window: Window {
+            start: "2026-11-23T10:00:00.000Z".to_owned(),
+            end: "2026-11-23T10:01:00.000Z".to_owned(),
+            panes: 1,
+            scale: 1,
+        },
+        revision: 0,
+        events: 1_003,
+        traffic_share: 0.9,
+        series: vec![series],
+        feature_drift_score: Some(0.02),
+        prediction_drift_score: None,
+        threshold: 0.25,
+        verdict: Verdict::Healthy,
+        reason: "Nothing moved.".to_owned(),
+        complete: true,
+    }
+}
+
+fn finding() -> Finding {
+    let text = |text: &str| text.to_owned();
+    Finding {
+        kind: text("prediction"),
+        name: text("score"),
+        metric: text("pit_d"),
+        reference: text("stable"),
+        value: 0.4,
+        threshold: 0.2,
+    }
+}
+
+#[test]
+fn a_report_is_what_its_schema_says() {
+    assert_fits("report", &serde_json::to_value(report()).expect("JSON"));
+    let bare = Report { series: Vec::new(), role: None, feature_drift_score: None, ..report() };
+    assert_fits("report", &serde_json::to_value(bare).expect("JSON"));
+}
+
+#[test]
+fn actions_alerts_and_outcomes_are_what_their_schemas_say() {
+    let text = |text: &str| text.to_owned();
+    let action = Action {
+        idempotency_key: text("default/fraud/v2/rollback"),
+        action: Decision::Rollback,
+        rollout: RolloutRef {
+            namespace: text("default"),
+            model: text("fraud"),
+            stable: text("v1"),
+            canary: text("v2"),
+            revision: text("v2"),
+        },
+        window_start: text("2026-11-23T10:00:00.000Z"),
+        window_end: text("2026-11-23T10:01:00.000Z"),
+        events: 10,
+        findings: vec![finding()],
+        reason: text("The canary answers differently."),
+    };
+    assert_fits("action", &serde_json::to_value(&action).expect("JSON"));
+    let alert = Alert {
+        alert_id: text("a"),
+        kind: text("drift"),
+        namespace: text("default"),
+        model: text("fraud"),
+        model_version: text("v2"),
+        window_start: action.window_start.clone(),
+        window_end: action.window_end.clone(),
+        findings: vec![finding()],
+        decision: Decision::Hold,
+        reason: text("It moved."),
+    };
+    assert_fits("alert", &serde_json::to_value(alert).expect("JSON"));
+    let outcome = ActionOutcome {
+        idempotency_key: action.idempotency_key,
+        sink: text("controller"),
+        outcome: text("delivered"),
+        attempts: 1,
+        status: Some(204),
+        at: action.window_end,
+    };
+    assert_fits("outcome", &serde_json::to_value(outcome).expect("JSON"));
+}
+
+#[test]
+fn a_schema_refuses_what_is_no_report() {
+    let validator = jsonschema::validator_for(&schema("report")).expect("a valid schema");
+    assert!(!validator.is_valid(&json!({})));
+    let mut wrong = serde_json::to_value(report()).expect("JSON");
+    wrong["verdict"] = json!("fine");
+    assert!(!validator.is_valid(&wrong));
+}

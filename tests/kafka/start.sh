@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# Fetches Apache Kafka by Maven (once) and runs one node of it, broker and controller in one, on 127.0.0.1.
+#
+#   start.sh --fetch                          only fetch
+#   start.sh DATA_DIR PORT CONTROLLER_PORT    format DATA_DIR if it is new, then become the broker (same pid)
+#
+# The jars stay in $TIDEGATE_KAFKA_CACHE (default ~/.cache/tidegate). Needs Java 17 or newer, and Maven to fetch.
+set -euo pipefail
+
+version=4.3.1
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${TIDEGATE_KAFKA_CACHE:-$HOME/.cache/tidegate}
+libs=$cache/kafka-$version
+
+fail() { echo "start.sh: $*" >&2; exit 1; }
+
+java_major() { # prints 0 where there is no java
+    java -version 2>&1 | sed -nE 's/^[a-z]+ version "([0-9]+).*/\1/p' | grep . || echo 0
+}
+
+# install PACKAGE SENTENCE: by apt-get when root, else ends with the sentence.
+install() {
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$1" >/dev/null && return
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$1" >/dev/null && return
+    fi
+    fail "$2"
+}
+
+need_java() {
+    [ "$(java_major)" -ge 17 ] || install openjdk-17-jre-headless \
+        "Java 17 or newer is needed: install openjdk-17-jre-headless (Debian 12) or another JRE, and put java on the PATH."
+    [ "$(java_major)" -ge 17 ] || fail "the java on the PATH is older than 17: put a newer one first."
+}
+
+fetch() {
+    [ -e "$libs/kafka_2.13-$version.jar" ] && return
+    command -v mvn >/dev/null || install maven "Maven is needed to fetch Apache Kafka: install maven."
+    mkdir -p "$cache"
+    local fresh
+    fresh=$(mktemp -d "$cache/fetching.XXXXXX")
+    trap 'rm -rf "$fresh"' EXIT
+    # The POM is copied, so that Maven writes nothing into the working tree.
+    cp "$here/pom.xml" "$fresh/pom.xml"
+    mvn -q -B -f "$fresh/pom.xml" -Dkafka.version="$version" \
+        org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+        -DincludeScope=runtime -DoutputDirectory="$fresh/libs" ||
+        fail "Maven could not fetch Apache Kafka $version (see above); is a Maven repository reachable?"
+    # One rename: nobody ever sees half of the jars. Another process may have been first; its jars are the same.
+    mv -T "$fresh/libs" "$libs" 2>/dev/null || [ -e "$libs/kafka_2.13-$version.jar" ] || fail "cannot write $libs"
+    rm -rf "$fresh"
+    trap - EXIT
+}
+
+write_properties() { # DATA_DIR PORT CONTROLLER_PORT
+    cat <<END
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:$3
+listeners=PLAINTEXT://127.0.0.1:$2,CONTROLLER://127.0.0.1:$3
+advertised.listeners=PLAINTEXT://127.0.0.1:$2
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs=$1/node
+# one node holds everything
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+default.replication.factor=1
+min.insync.replicas=1
+auto.create.topics.enable=false
+# failures are noticed within a test's patience
+group.initial.rebalance.delay.ms=0
+group.consumer.min.session.timeout.ms=5000
+group.consumer.session.timeout.ms=6000
+group.consumer.min.heartbeat.interval.ms=500
+group.consumer.heartbeat.interval.ms=1000
+group.min.session.timeout.ms=5000
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+END
+}
+
+need_java
+fetch
+[ "${1:-}" = --fetch ] && exit 0
+[ $# = 3 ] || fail "usage: start.sh DATA_DIR PORT CONTROLLER_PORT, or start.sh --fetch"
+
+mkdir -p "$1"
+data=$(cd "$1" && pwd)
+write_properties "$data" "$2" "$3" >"$data/server.properties"
+if [ ! -e "$data/node/meta.properties" ]; then
+    # A cluster id is 16 random bytes in base64; a leading '-' would be taken for an option.
+    id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'AB' | cut -c 1-22)
+    java -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="$here/log4j2.xml" -cp "$libs/*" \
+        kafka.tools.StorageTool format -t "$id" -c "$data/server.properties"
+fi
+exec java -Xms256m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto \
+    -Dlog4j2.configurationFile="$here/log4j2.xml" -Dkafka.logs.dir="$data/logs" \
+    -cp "$libs/*" kafka.Kafka "$data/server.properties"
