@@ -1,0 +1,80 @@
+//! Measures one window of 51 numeric series on 2,000 cut points, of stable against its baseline and of the
+//! canary against its baseline and stable.
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use std::hint::black_box;
+use std::sync::Arc;
+use tidegate::baseline::{Baseline, BaselineSeries, Rollout, VersionIndex, WatchedModel};
+use tidegate::cells::{Grid, NumericGrid};
+use tidegate::event::{EventTime, ModelId, SeriesKind, SeriesOf};
+use tidegate::judge::measure::measure;
+use tidegate::judge::plan::MeasurePlan;
+use tidegate::judge::window::{ArmWindow, ModelWindow, SeriesCounts};
+
+const SERIES: usize = 51;
+const CUTS: usize = 2_000;
+const EVENTS: u64 = 10_000;
+
+fn baseline(version: &str, random: &mut fastrand::Rng) -> Arc<Baseline> {
+    let cuts: Vec<f64> = (0..CUTS).map(|i| i as f64).collect();
+    let grid = Arc::new(Grid::Numeric(NumericGrid::new(cuts)));
+    let series = (0..SERIES).map(|number| {
+        let of = if number + 1 < SERIES { SeriesOf::Feature } else { SeriesOf::Prediction };
+        Arc::new(BaselineSeries {
+            name: format!("series_{number}"),
+            of,
+            kind: SeriesKind::Numeric,
+            grid: grid.clone(),
+            counts: (0..2 * CUTS + 1).map(|_| random.u64(10..40)).collect(),
+            missing: 0,
+            distinct: 100_000,
+            range: Some((0.0, CUTS as f64)),
+        })
+    });
+    Arc::new(Baseline {
+        model: "bench".to_owned(),
+        version: version.to_owned(),
+        rows: 100_000,
+        created: EventTime(0),
+        held_out: true,
+        series: series.collect(),
+    })
+}
+
+fn arm(version: u32, random: &mut fastrand::Rng) -> ArmWindow {
+    let series = (0..SERIES).map(|_| {
+        let mut cells = vec![0; 2 * CUTS + 1];
+        (0..EVENTS).for_each(|_| cells[random.usize(0..2 * CUTS + 1)] += 1);
+        SeriesCounts { cells, rows: EVENTS, ..SeriesCounts::default() }
+    });
+    ArmWindow {
+        version: VersionIndex { model: 0, version },
+        stable_events: 0,
+        canary_events: 0,
+        unset_events: EVENTS,
+        mixed_roles: false,
+        series: series.collect(),
+        panes: 1,
+        complete: true,
+        revision: 0,
+    }
+}
+
+fn window_of_51_series(criterion: &mut Criterion) {
+    let mut random = fastrand::Rng::with_seed(1);
+    let id = ModelId { namespace: "bench".to_owned(), name: "bench".to_owned() };
+    let rollout = Rollout::Fixed { stable: "v1".to_owned(), canary: Some("v2".to_owned()) };
+    let baselines = [baseline("v1", &mut random), baseline("v2", &mut random)];
+    let watched = WatchedModel::new(id, rollout, &baselines).expect("stable has a baseline");
+    let plan = MeasurePlan::new(&watched);
+    let (start, end) = (EventTime(0), EventTime(60_000));
+    let both = vec![arm(0, &mut random), arm(1, &mut random)];
+    let alone = vec![both[0].clone()];
+    for (name, arms) in [("measure/51_series/baseline", alone), ("measure/51_series/both_arms", both)] {
+        let window = ModelWindow { model: 0, start, end, scale: 1, revised: false, arms };
+        criterion.bench_function(name, |bencher| bencher.iter(|| measure(&plan, black_box(&window))));
+    }
+}
+
+criterion_group!(benches, window_of_51_series);
+criterion_main!(benches);
