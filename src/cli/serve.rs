@@ -23,7 +23,7 @@ pub struct ServeArgs {
 /// Serves until a signal ends it. Exit code 0, or 64 for a bad configuration.
 ///
 /// # Errors
-/// When the service cannot start.
+/// When the service cannot start, or cannot go on.
 pub fn run(args: ServeArgs) -> anyhow::Result<u8> {
     let config = match load(&args.config) {
         Ok(config) => config,
@@ -64,16 +64,17 @@ async fn serve(config: Config, args: &ServeArgs) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be handled")?;
     let mut service = pipeline::start(config, args.role).await?;
     tracing::info!(address = %service.address, role = ?args.role, "tidegate serves");
-    loop {
+    let failure = loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break None,
+            _ = interrupt.recv() => break None,
+            why = service.failed() => break Some(why),
             _ = hangup.recv() => reload(&mut service, &args.config),
         }
-    }
+    };
     tracing::info!("ending: flushing and leaving the groups");
     service.stop().await;
-    Ok(())
+    failure.map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))
 }
 
 fn reload(service: &mut Service, path: &Path) {

@@ -5,6 +5,7 @@
 
 use super::clock::now;
 use super::restore::{self, Slot};
+use super::supervise::StageEnd;
 use super::tally_stage::Shared;
 use crate::config::OwnTopics;
 use crate::event::{EventTime, ModelId};
@@ -15,7 +16,7 @@ use crate::metrics::Metrics;
 use crate::policy::evaluate::{Conclusion, ModelRules, evaluate};
 use crate::source::kafka::{
     Assignment, ClientSettings, GroupConsumer, Member, Outgoing, StartOffset, TopicPartition, Transaction,
-    TransactionError, TransactionalProducer,
+    TransactionalProducer, committed_when_stable,
 };
 use crate::tally::SourceKey;
 use crate::tally::record::{FORMAT, TallyRecord};
@@ -29,6 +30,10 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_millis(20);
 /// Progress without anything to report is stored this often, so that a restart has little to replay.
 const STORE_EVERY: Duration = Duration::from_secs(5);
+/// How long writing what was judged may take; then it is discarded, and judged again.
+const COMMIT_LIMIT: Duration = Duration::from_secs(10);
+/// How long the transaction of a partition's owner before may stay open: until the broker gives it up, and some.
+const PENDING_LIMIT: Duration = Duration::from_secs(25);
 /// Records applied before their outputs are written: bounds a transaction when history is read at full speed.
 const MAX_RECORDS_PER_COMMIT: usize = 5_000;
 /// How often the source topics' partition counts are looked at.
@@ -76,8 +81,9 @@ impl Assignment for JudgeAssignment {
         self.ready.store(true, Ordering::Relaxed);
         self.metrics.rebalances.with_label_values(&["judge"]).inc();
         // Waits for the transaction of whoever had these partitions before.
-        if let Err(error) = crate::source::kafka::committed(member, partitions) {
+        if let Err(error) = committed_when_stable(member, partitions, PENDING_LIMIT) {
             lock(&self.broken).get_or_insert_with(|| format!("committed offsets could not be read: {error}"));
+            return Vec::new();
         }
         let mut starts = Vec::new();
         for partition in partitions {
@@ -138,10 +144,8 @@ struct Pending {
 ///
 /// # Errors
 /// A sentence that says why everything must be made anew.
-pub fn run(settings: &JudgeSettings, shared: &Shared) -> Result<(), String> {
-    let id = format!("{}-{}-judge-0", settings.group, settings.instance);
-    let mut producer = TransactionalProducer::connect(&settings.client, "judge", &id)
-        .map_err(|error| format!("transactional id {id}: {error}"))?;
+pub(super) fn run(settings: &JudgeSettings, shared: &Shared) -> Result<(), StageEnd> {
+    let mut producer = connect(settings)?;
     let mut watch = shared.watch.clone();
     let assignment = Arc::new(JudgeAssignment {
         settings: settings.clone(),
@@ -171,6 +175,12 @@ pub fn run(settings: &JudgeSettings, shared: &Shared) -> Result<(), String> {
     result
 }
 
+fn connect(settings: &JudgeSettings) -> Result<TransactionalProducer, String> {
+    let id = format!("{}-{}-judge-0", settings.group, settings.instance);
+    TransactionalProducer::connect(&settings.client, "judge", &id)
+        .map_err(|error| format!("transactional id {id}: {error}"))
+}
+
 fn expected_sources(settings: &JudgeSettings) -> Result<BTreeSet<SourceKey>, String> {
     let counts = crate::source::kafka::partition_counts(&settings.client)
         .map_err(|error| format!("source topics could not be looked up: {error}"))?;
@@ -188,7 +198,7 @@ fn drive(
     producer: &mut TransactionalProducer,
     shared: &Shared,
     watch: &mut tokio::sync::watch::Receiver<Arc<crate::baseline::Watch>>,
-) -> Result<(), String> {
+) -> Result<(), StageEnd> {
     let mut pending = Pending::default();
     let (mut stored, mut counted) = (Instant::now(), Instant::now());
     loop {
@@ -202,10 +212,10 @@ fn drive(
             }
         });
         if !consumer.leaked().is_empty() {
-            return Err("a message went astray inside librdkafka".to_owned());
+            return Err("a message went astray inside librdkafka".to_owned().into());
         }
         if let Some(why) = lock(&assignment.broken).take() {
-            return Err(why);
+            return Err(why.into());
         }
         if gone {
             assignment
@@ -213,7 +223,7 @@ fn drive(
                 .offset_out_of_range
                 .with_label_values(&[&assignment.settings.own.tallies, ""])
                 .inc();
-            return Err("tallies are gone from the log before they were judged".to_owned());
+            return Err("tallies are gone from the log before they were judged".to_owned().into());
         }
         for (partition, offset, payload) in batch {
             apply(assignment, partition, offset, &payload, &mut pending);
@@ -230,17 +240,18 @@ fn drive(
             return Ok(());
         }
         if watch.has_changed().unwrap_or(false) {
-            return Err("the configuration has changed".to_owned());
+            return Err("the configuration has changed".to_owned().into());
         }
         if counted.elapsed() >= COUNT_PARTITIONS_EVERY {
             counted = Instant::now();
             recount(assignment);
         }
         if producer.is_stale() {
-            return Err("the last commit was slow or unclear".to_owned());
+            // What it wrote is there; a request of it that is still on its way is fenced by the next one.
+            *producer = connect(&assignment.settings)?;
         }
         if let Some(error) = consumer.fatal_error() {
-            return Err(error);
+            return Err(error.into());
         }
     }
 }
@@ -340,7 +351,7 @@ fn commit(
     assignment: &JudgeAssignment,
     producer: &mut TransactionalProducer,
     pending: &mut Pending,
-) -> Result<(), String> {
+) -> Result<(), StageEnd> {
     let mut transaction = Transaction {
         records: std::mem::take(&mut pending.records),
         offsets: Vec::new(),
@@ -355,11 +366,9 @@ fn commit(
         transaction.records.extend(slot.state_records(&assignment.settings.own, *partition));
     }
     if transaction.group.is_none() {
-        return Err("the consumer has no group membership".to_owned());
+        return Err("the consumer is no member of its group".to_owned().into());
     }
-    producer.run(&transaction).map_err(|error| match error {
-        TransactionError::Aborted(why) | TransactionError::ProducerLost(why) => why,
-    })?;
+    producer.run(&transaction, COMMIT_LIMIT)?;
     publish(assignment, &std::mem::take(&mut pending.conclusions));
     *pending = Pending::default();
     Ok(())

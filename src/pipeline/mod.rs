@@ -13,6 +13,7 @@ mod judge_stage;
 mod notify_stage;
 mod restore;
 mod starting;
+mod supervise;
 mod tally_stage;
 pub mod topics;
 
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use supervise::supervise;
 use tally_stage::Shared;
 
 pub use clock::now;
@@ -50,8 +52,6 @@ pub enum Stages {
 
 /// How long stages may take to end; then the process leaves anyway.
 const DRAIN_LIMIT: Duration = Duration::from_secs(8);
-/// First and longest pause before a stage is started again.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 
 /// A running service.
 pub struct Service {
@@ -82,6 +82,7 @@ pub async fn start(config: Config, stages: Stages) -> anyhow::Result<Service> {
         stop: Arc::new(AtomicBool::new(false)),
         ready: Arc::new(AtomicBool::new(false)),
         watch: watch_receiver,
+        failure: Arc::new(tokio::sync::watch::Sender::new(None)),
     };
     let listener = tokio::net::TcpListener::bind(config.http.listen)
         .await
@@ -180,47 +181,9 @@ fn start_stages(
         }
     }
     let (client, own, board) = (client.clone(), config.topics.own(), Arc::clone(board));
-    threads.push(supervise("board", shared, move |shared| board_stage::run(&client, &own, &board, shared))?);
+    let run = move |shared: &Shared| Ok(board_stage::run(&client, &own, &board, shared)?);
+    threads.push(supervise("board", shared, run)?);
     Ok(threads)
-}
-
-/// Runs a stage in a thread of its own, again and again until the process stops.
-fn supervise(
-    name: &str,
-    shared: &Shared,
-    run: impl Fn(&Shared) -> Result<(), String> + Send + 'static,
-) -> anyhow::Result<JoinHandle<()>> {
-    let (shared, stage) = (shared.clone(), name.to_owned());
-    let body = move || {
-        let mut pause = BACKOFF.0;
-        while !shared.is_stopping() {
-            let started = Instant::now();
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&shared)));
-            let why = match outcome {
-                Ok(Ok(())) => return,
-                Ok(Err(why)) => why,
-                Err(_) => "the stage panicked".to_owned(),
-            };
-            if shared.is_stopping() {
-                return;
-            }
-            if started.elapsed() > BACKOFF.1 {
-                pause = BACKOFF.0;
-            }
-            tracing::warn!(stage, why, pause_ms = pause.as_millis() as u64, "stage is started again");
-            shared.metrics.stage_restarts.with_label_values(&[&stage]).inc();
-            wait(pause, &shared);
-            pause = (pause * 2).min(BACKOFF.1);
-        }
-    };
-    std::thread::Builder::new().name(name.to_owned()).spawn(body).context("a thread could not be started")
-}
-
-fn wait(pause: Duration, shared: &Shared) {
-    let until = Instant::now() + pause;
-    while Instant::now() < until && !shared.is_stopping() {
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 fn millis(duration: Duration) -> i64 {
@@ -329,6 +292,15 @@ impl Service {
         self.config.models = config.models;
         self.watch.send_replace(Arc::new(watch));
         Ok(())
+    }
+
+    /// Waits until the service cannot go on, and says why. Never comes back from a service that can.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.shared.failure.subscribe();
+        match failure.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
     }
 
     /// Flushes, commits, leaves the groups and ends, within [`DRAIN_LIMIT`].

@@ -3,6 +3,7 @@
 //! At least once, under one key. An action that already has a final outcome at a sink is not sent there again,
 //! also after a restart; offsets are committed only behind actions that are done, so a crash forgets none.
 
+use super::supervise::StageEnd;
 use super::tally_stage::Shared;
 use crate::config::OwnTopics;
 use crate::notify::Notifier;
@@ -22,6 +23,8 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_millis(50);
 /// How long reading the outcomes topic may take at start.
 const READ_LIMIT: Duration = Duration::from_secs(60);
+/// How long writing outcomes may take.
+const COMMIT_LIMIT: Duration = Duration::from_secs(10);
 /// Deliveries under way at once; when it is reached, no further action is taken from Kafka.
 const MAX_IN_FLIGHT: usize = 256;
 /// Final outcomes remembered, so that nothing is sent twice.
@@ -107,11 +110,11 @@ struct Delivered {
 ///
 /// # Errors
 /// A sentence that says why everything must be made anew.
-pub fn run(
+pub(super) fn run(
     settings: &NotifySettings,
     shared: &Shared,
     runtime: &tokio::runtime::Handle,
-) -> Result<(), String> {
+) -> Result<(), StageEnd> {
     let mut ledger = read_outcomes(settings)?;
     let id = format!("{}-{}-notify-0", settings.group, settings.instance);
     let mut producer = TransactionalProducer::connect(&settings.client, "notify", &id)
@@ -159,7 +162,7 @@ fn drive(
     assignment: &NotifyAssignment,
     producer: &mut TransactionalProducer,
     ledger: &mut Ledger,
-) -> Result<(), String> {
+) -> Result<(), StageEnd> {
     let (done, finished) = mpsc::sync_channel::<Delivered>(MAX_IN_FLIGHT);
     let mut in_flight = 0;
     while !shared.is_stopping() {
@@ -193,13 +196,16 @@ fn drive(
             }
         }
         if !consumer.leaked().is_empty() {
-            return Err("a message went astray inside librdkafka".to_owned());
+            return Err("a message went astray inside librdkafka".to_owned().into());
         }
         let finished: Vec<Delivered> = finished.try_iter().collect();
         in_flight -= finished.len();
         settle(settings, shared, consumer, assignment, producer, ledger, finished)?;
+        if producer.is_stale() {
+            return Err("the last commit was slow or unclear".to_owned().into());
+        }
         if let Some(error) = consumer.fatal_error() {
-            return Err(error);
+            return Err(error.into());
         }
     }
     Ok(())
@@ -240,7 +246,7 @@ fn settle(
     producer: &mut TransactionalProducer,
     ledger: &mut Ledger,
     finished: Vec<Delivered>,
-) -> Result<(), String> {
+) -> Result<(), StageEnd> {
     let mut records = Vec::new();
     for delivered in finished {
         for outcome in &delivered.outcomes {
@@ -258,16 +264,18 @@ fn settle(
         }
         finish(assignment, &delivered.partition, delivered.offset);
     }
+    let group = consumer.metadata();
+    // Outcomes are written also of partitions that are lost; offsets only by a member.
     let offsets: Vec<(TopicPartition, i64)> = lock(&assignment.positions)
         .iter()
-        .filter(|(_, progress)| progress.done_up_to() > progress.committed)
+        .filter(|(_, progress)| group.is_some() && progress.done_up_to() > progress.committed)
         .map(|(partition, progress)| (partition.clone(), progress.done_up_to()))
         .collect();
     if records.is_empty() && offsets.is_empty() {
         return Ok(());
     }
-    let transaction = Transaction { records, offsets: offsets.clone(), group: consumer.metadata() };
-    producer.run(&transaction).map_err(|error| error.to_string())?;
+    let transaction = Transaction { records, offsets: offsets.clone(), group };
+    producer.run(&transaction, COMMIT_LIMIT)?;
     let mut positions = lock(&assignment.positions);
     for (partition, offset) in offsets {
         if let Some(progress) = positions.get_mut(&partition) {

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 /// How long to wait before asking again whether partition 0 has been started.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long committing a start may take.
+const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// Sources that may not be read yet.
 #[derive(Debug, Default)]
@@ -69,15 +71,12 @@ pub(super) fn committed_or_none(
 }
 
 /// Starts, moves and resumes whatever waits for it.
-///
-/// # Errors
-/// When the group's offsets cannot be read after counts were given up.
-pub(super) fn settle(
-    counting: &mut Counting,
-    consumer: &GroupConsumer<TallyAssignment>,
-) -> Result<(), String> {
-    if counting.rewind {
-        rewind(counting, consumer)?;
+pub(super) fn settle(counting: &mut Counting, consumer: &GroupConsumer<TallyAssignment>) {
+    if counting.rewind
+        && let Err(why) = rewind(counting, consumer)
+    {
+        tracing::warn!(why, "nothing is read before the committed offsets are known");
+        return;
     }
     for partition in consumer.leaked() {
         let source = super::tally_stage::source_key(&partition);
@@ -91,7 +90,6 @@ pub(super) fn settle(
         start_new(counting, consumer);
     }
     seek(counting, consumer);
-    Ok(())
 }
 
 fn rewind(counting: &mut Counting, consumer: &GroupConsumer<TallyAssignment>) -> Result<(), String> {
@@ -259,7 +257,7 @@ fn init(
         offsets: partitions.iter().cloned().zip(offsets.iter().copied()).collect(),
         group: consumer.metadata(),
     };
-    counting.run(&transaction)?;
+    counting.run(&transaction, START_LIMIT)?;
     tracing::info!(partitions = partitions.len(), "tally: new source partitions started");
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 use super::clock::now;
 use super::starting::{self, Starting};
+use super::supervise::StageEnd;
 use crate::baseline::{VersionIndex, Watch};
 use crate::config::{OwnTopics, StartAt};
 use crate::decode::{Arrival, Decoder, TimeBounds};
@@ -12,11 +13,11 @@ use crate::event::{EventTime, Outcome};
 use crate::metrics::Metrics;
 use crate::source::kafka::{
     Assignment, BorrowedRecord, ClientSettings, DeadLetter, GroupConsumer, Member, Outgoing, StartOffset,
-    TopicPartition, Transaction, TransactionError, TransactionalProducer, is_offset_gone,
+    TopicPartition, Transaction, TransactionError, TransactionalProducer, is_offset_gone, membership,
 };
 use crate::tally::{Flush, FlushRecord, FlushStamp, SourceKey, Tally};
 use prost::Message;
-use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
+use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::KafkaError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +30,10 @@ const MAX_HELD_BYTES: usize = 64 << 20;
 const MAX_DEAD_BYTES: usize = 8 << 20;
 /// How long one poll waits for messages.
 const POLL: Duration = Duration::from_millis(20);
+/// How long writing a flush may take; then it is discarded, and read again.
+const FLUSH_LIMIT: Duration = Duration::from_secs(10);
+/// The same when a partition is waited for by its next owner.
+const REVOKE_LIMIT: Duration = Duration::from_secs(4);
 /// How often idleness is looked at.
 const IDLE_CHECK: Duration = Duration::from_millis(200);
 
@@ -60,9 +65,20 @@ pub struct Shared {
     pub ready: Arc<AtomicBool>,
     /// What is watched; replaced when the configuration is read again.
     pub watch: tokio::sync::watch::Receiver<Arc<Watch>>,
+    /// Why the process must end, once it must.
+    pub failure: Arc<tokio::sync::watch::Sender<Option<String>>>,
 }
 
 impl Shared {
+    /// Ends the process with this sentence; the first one counts.
+    pub fn fail(&self, why: &str) {
+        self.failure.send_if_modified(|failure| {
+            let first = failure.is_none();
+            failure.get_or_insert_with(|| why.to_owned());
+            first
+        });
+    }
+
     pub fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
@@ -85,8 +101,10 @@ pub(super) struct Counting {
     pub(super) starting: Starting,
     /// Sources whose offset is gone from the log.
     pub(super) gone: BTreeSet<SourceKey>,
-    /// Counts were given up: read again from the committed offsets.
+    /// Counts were given up: read again from the committed offsets, and count nothing before.
     pub(super) rewind: bool,
+    /// Another producer has taken over the transactional id.
+    fenced: Option<StageEnd>,
     at_end_since: BTreeMap<SourceKey, Instant>,
     /// Distinguishes the flushes of this thread from those of its earlier lives.
     born: EventTime,
@@ -124,6 +142,8 @@ impl Assignment for TallyAssignment {
         for (partition, offset) in partitions.iter().zip(committed) {
             let source = source_key(partition);
             match offset {
+                // The rewind starts it with all others.
+                _ if counting.rewind => {}
                 Some(offset) => {
                     counting.tally.start_source(source, offset);
                     starts.push(StartOffset { partition: partition.clone(), offset });
@@ -143,10 +163,9 @@ impl Assignment for TallyAssignment {
         let mut counting = self.lock();
         counting.ready.store(true, Ordering::Relaxed);
         counting.metrics.rebalances.with_label_values(&["tally"]).inc();
-        if lost {
-            counting.give_up("partitions were lost");
-        } else if let Some(group) = member.group_metadata() {
-            counting.flush(Some(group));
+        match membership(member).filter(|_| !lost) {
+            Some(group) => counting.flush(Some(group), REVOKE_LIMIT),
+            None => counting.give_up("partitions were lost"),
         }
         for partition in partitions {
             let source = source_key(partition);
@@ -185,6 +204,7 @@ impl Counting {
             starting: Starting::default(),
             gone: BTreeSet::new(),
             rewind: false,
+            fenced: None,
             at_end_since: BTreeMap::new(),
             born: now(),
             sequence: 0,
@@ -202,6 +222,9 @@ impl Counting {
                 self.gone.insert(self.current.clone());
             }
             self.metrics.kafka_errors.with_label_values(&["tally"]).inc();
+            return;
+        }
+        if self.rewind {
             return;
         }
         // Not owned, not started, or read before a rewind.
@@ -268,7 +291,7 @@ impl Counting {
     }
 
     /// Writes everything counted since the last flush, or gives it up.
-    fn flush(&mut self, group: Option<ConsumerGroupMetadata>) {
+    fn flush(&mut self, group: Option<ConsumerGroupMetadata>, limit: Duration) {
         self.count();
         if self.rewind || group.is_none() || self.tally.sources().next().is_none() {
             return;
@@ -283,17 +306,20 @@ impl Counting {
         let dead_letters = &self.settings.own.dead_letters;
         records.extend(letters.into_iter().map(|letter| letter.into_record(dead_letters, &instance)));
         let transaction = Transaction { records, offsets: offsets(&flush), group };
-        match self.run(&transaction) {
+        match self.run(&transaction, limit) {
             Ok(()) => self.committed(started, &codes),
             Err(why) => self.give_up(&why),
         }
     }
 
-    pub(super) fn run(&mut self, transaction: &Transaction) -> Result<(), String> {
+    pub(super) fn run(&mut self, transaction: &Transaction, limit: Duration) -> Result<(), String> {
         let Some(producer) = &mut self.producer else { return Err("there is no producer".to_owned()) };
-        let result = producer.run(transaction);
-        if producer.is_stale() || matches!(result, Err(TransactionError::ProducerLost(_))) {
+        let result = producer.run(transaction, limit);
+        if producer.is_stale() {
             self.producer = None;
+        }
+        if let Err(TransactionError::Fenced { id, why }) = &result {
+            self.fenced = Some(StageEnd::Fenced { id: id.clone(), why: why.clone() });
         }
         result.map_err(|error| error.to_string())
     }
@@ -388,7 +414,7 @@ fn offsets(flush: &Flush) -> Vec<(TopicPartition, i64)> {
 ///
 /// # Errors
 /// A sentence that says why consumer and producer must be made anew.
-pub fn run(settings: &TallySettings, shared: &Shared) -> Result<(), String> {
+pub(super) fn run(settings: &TallySettings, shared: &Shared) -> Result<(), StageEnd> {
     let role = format!("tally-{}", settings.thread);
     let producer = connect(settings, &role)?;
     let assignment =
@@ -420,7 +446,7 @@ fn drive(
     assignment: &TallyAssignment,
     shared: &Shared,
     role: &str,
-) -> Result<(), String> {
+) -> Result<(), StageEnd> {
     let mut watch = shared.watch.clone();
     let (mut flushed, mut looked) = (Instant::now(), Instant::now());
     loop {
@@ -430,7 +456,7 @@ fn drive(
         consumer.poll(POLL, |record| held.get_or_insert_with(|| assignment.lock()).take(&record, arrived));
         let mut counting = held.unwrap_or_else(|| assignment.lock());
         counting.count();
-        starting::settle(&mut counting, consumer)?;
+        starting::settle(&mut counting, consumer);
         if looked.elapsed() >= IDLE_CHECK {
             counting.look_for_idle(consumer);
             looked = Instant::now();
@@ -441,7 +467,7 @@ fn drive(
             || counting.is_full()
             || counting.tally.completes_pane(counting.settings.lateness_ms);
         if due || stopping || rewatch {
-            counting.flush(consumer.metadata());
+            counting.flush(consumer.metadata(), FLUSH_LIMIT);
             flushed = Instant::now();
         }
         if rewatch && counting.tally.is_empty() {
@@ -450,13 +476,16 @@ fn drive(
         if stopping {
             return Ok(());
         }
+        if let Some(end) = counting.fenced.take() {
+            return Err(end);
+        }
         if counting.producer.is_none() {
             let settings = counting.settings.clone();
             counting.producer = Some(connect(&settings, role)?);
         }
         drop(counting);
         if let Some(error) = consumer.fatal_error() {
-            return Err(error);
+            return Err(error.into());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A member of a consumer group: rebalances become two calls, partition queues are drained together.
 
 use super::client::log;
+use super::native;
 use super::{BatchQueue, BorrowedRecord, ClientSettings, TopicPartition};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
@@ -12,7 +13,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -151,7 +152,10 @@ fn assign<A: Assignment>(
     if cooperative { member.incremental_assign(list) } else { member.assign(list) }
 }
 
-/// Committed offsets of the member's group; `None` where there is none. Waits for pending transactions.
+/// Committed offsets of the member's group; `None` where there is none.
+///
+/// # Errors
+/// When no broker answers, or a transaction that holds an offset is still pending.
 pub fn committed<C: ConsumerContext>(
     member: &BaseConsumer<C>,
     partitions: &[TopicPartition],
@@ -161,14 +165,45 @@ pub fn committed<C: ConsumerContext>(
         list.add_partition(&one.topic, one.partition);
     }
     let found = member.committed_offsets(list, CALL_TIMEOUT)?;
-    let offset = |one: &TopicPartition| match found
-        .find_partition(&one.topic, one.partition)
-        .map(|element| element.offset())
-    {
-        Some(Offset::Offset(offset)) => Some(offset),
-        _ => None,
+    let offset = |one: &TopicPartition| {
+        let Some(element) = found.find_partition(&one.topic, one.partition) else { return Ok(None) };
+        // An offset that is not known yet must not be taken for one that was never committed.
+        element.error()?;
+        Ok(match element.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        })
     };
-    Ok(partitions.iter().map(offset).collect())
+    partitions.iter().map(offset).collect()
+}
+
+/// As [`committed`], asking again while a transaction is pending, for at most `limit`.
+///
+/// # Errors
+/// When no broker answers, or the transaction does not end within `limit`.
+pub fn committed_when_stable<C: ConsumerContext>(
+    member: &BaseConsumer<C>,
+    partitions: &[TopicPartition],
+    limit: Duration,
+) -> KafkaResult<Vec<Option<i64>>> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match committed(member, partitions) {
+            Err(KafkaError::OffsetFetch(RDKafkaErrorCode::UnstableOffsetCommit))
+                if Instant::now() < deadline =>
+            {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            other => return other,
+        }
+    }
+}
+
+/// The membership as of now, for a transaction. `None` while the member is not part of the group, or has lost
+/// what it was assigned: a commit would not be checked then, and could be a zombie's.
+pub fn membership<C: ConsumerContext>(member: &BaseConsumer<C>) -> Option<ConsumerGroupMetadata> {
+    let metadata = member.group_metadata()?;
+    (native::is_member(member.client()) && !member.assignment_lost()).then_some(metadata)
 }
 
 /// A group member whose partitions are drained in batches. Poll, drain and seek from one thread.
@@ -252,9 +287,9 @@ impl<A: Assignment> GroupConsumer<A> {
         &self.member
     }
 
-    /// The group membership as of now, for a transaction.
+    /// The group membership as of now, for a transaction; see [`membership`].
     pub fn metadata(&self) -> Option<ConsumerGroupMetadata> {
-        self.member.group_metadata()
+        membership(&self.member)
     }
 
     pub fn committed(&self, partitions: &[TopicPartition]) -> KafkaResult<Vec<Option<i64>>> {

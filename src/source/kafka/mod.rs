@@ -12,7 +12,8 @@ pub use admin::{TopicSpec, ensure_topics, partition_counts};
 pub use client::{ClientSettings, Quiet};
 pub use dead_letter::{DeadLetter, headers_of};
 pub use group::{
-    Assignment, GroupConsumer, GroupContext, Member, PartitionEnd, StartOffset, committed, is_offset_gone,
+    Assignment, GroupConsumer, GroupContext, Member, PartitionEnd, StartOffset, committed,
+    committed_when_stable, is_offset_gone, membership,
 };
 pub use native::{BatchQueue, BorrowedRecord};
 pub use reader::{TopicReader, read_partition};

@@ -153,19 +153,40 @@ fn bytes<'a>(start: *const u8, length: usize) -> Option<&'a [u8]> {
     (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start, length) })
 }
 
+/// Whether the broker would check a commit by this member as of now: not while the member has no id or no
+/// generation, for offsets sent then count as those of a program outside of any group and are never refused.
+pub fn is_member<C: ClientContext>(client: &Client<C>) -> bool {
+    // SAFETY: the handle is live; metadata that is not null is ours to read and to destroy once, and its member
+    // id is a NUL-terminated string that lives as long as it.
+    unsafe {
+        let metadata = c::rd_kafka_consumer_group_metadata(client.native_ptr());
+        if metadata.is_null() {
+            return false;
+        }
+        let id = c::rd_kafka_consumer_group_metadata_member_id(metadata);
+        let named = !id.is_null() && !CStr::from_ptr(id).is_empty();
+        let generation = c::rd_kafka_consumer_group_metadata_generation_id(metadata);
+        c::rd_kafka_consumer_group_metadata_destroy(metadata);
+        named && generation > 0
+    }
+}
+
 /// What librdkafka says of a failed transactional call.
 #[derive(Debug, Clone)]
 pub struct NativeError {
     pub message: String,
     pub retriable: bool,
     pub requires_abort: bool,
+    /// Another producer with the same transactional id has taken over.
+    pub fenced: bool,
 }
 
-/// Commits the producer's transaction; blocks until it is resolved. Delivery reports must be served by
-/// another thread meanwhile.
-pub fn commit_transaction<C: ClientContext>(client: &Client<C>) -> Result<(), NativeError> {
-    // SAFETY: the handle is live. -1 (no timeout) is what librdkafka asks for: others risk losing its state.
-    let error = unsafe { c::rd_kafka_commit_transaction(client.native_ptr(), -1) };
+/// Commits the producer's transaction; blocks until it is resolved or `timeout_ms` have passed. Delivery
+/// reports must be served by another thread meanwhile. After a timeout the outcome is unknown: the call may be
+/// repeated, or the producer must be given up.
+pub fn commit_transaction<C: ClientContext>(client: &Client<C>, timeout_ms: i32) -> Result<(), NativeError> {
+    // SAFETY: the handle is live.
+    let error = unsafe { c::rd_kafka_commit_transaction(client.native_ptr(), timeout_ms) };
     if error.is_null() {
         return Ok(());
     }
@@ -175,6 +196,7 @@ pub fn commit_transaction<C: ClientContext>(client: &Client<C>) -> Result<(), Na
             message: CStr::from_ptr(c::rd_kafka_error_string(error)).to_string_lossy().into_owned(),
             retriable: c::rd_kafka_error_is_retriable(error) != 0,
             requires_abort: c::rd_kafka_error_txn_requires_abort(error) != 0,
+            fenced: c::rd_kafka_error_code(error) == c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__FENCED,
         };
         c::rd_kafka_error_destroy(error);
         Err(report)

@@ -1,7 +1,7 @@
 //! Reading topics outside a group: what compacted topics hold, and what is written to them from now on.
 
 use super::{ClientSettings, Quiet};
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message;
@@ -74,7 +74,9 @@ impl TopicReader {
     }
 }
 
-/// Reads one partition from its beginning to where it ends now: key and value of every committed record.
+/// Reads one partition from its beginning to where it ends now: key and value of every committed record. Waits
+/// for transactions that are open in it: what one commit wrote to several partitions may become visible in one
+/// before the other.
 ///
 /// # Errors
 /// When the broker cannot be reached, or the end is not reached within `limit`.
@@ -86,11 +88,11 @@ pub fn read_partition(
     limit: Duration,
     mut take: impl FnMut(&[u8], Option<&[u8]>),
 ) -> KafkaResult<()> {
-    let consumer = plain_consumer(settings, role)?;
-    let (low, high) = consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT)?;
+    let (low, high) = whole_log(settings, role)?.fetch_watermarks(topic, partition, CALL_TIMEOUT)?;
     if low >= high {
         return Ok(());
     }
+    let consumer = plain_consumer(settings, role)?;
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, partition, Offset::Offset(low))?;
     consumer.assign(&list)?;
@@ -125,9 +127,20 @@ fn position(consumer: &BaseConsumer<Quiet>, topic: &str, partition: i32) -> i64 
 }
 
 fn plain_consumer(settings: &ClientSettings, role: &str) -> KafkaResult<BaseConsumer<Quiet>> {
+    BaseConsumer::from_config_and_context(&reader_config(settings, role), Quiet)
+}
+
+/// Asks for ends that open transactions do not hold back.
+fn whole_log(settings: &ClientSettings, role: &str) -> KafkaResult<BaseConsumer<Quiet>> {
+    let mut config = reader_config(settings, role);
+    config.set("isolation.level", "read_uncommitted");
+    BaseConsumer::from_config_and_context(&config, Quiet)
+}
+
+fn reader_config(settings: &ClientSettings, role: &str) -> ClientConfig {
     let mut config = settings.consumer(role);
     config.remove("group.protocol");
     // librdkafka wants a group id before it lets anyone assign; nothing is ever committed under it.
     config.set("group.id", format!("{}-{role}-reader", settings.client_id));
-    BaseConsumer::from_config_and_context(&config, Quiet)
+    config
 }

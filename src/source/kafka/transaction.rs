@@ -2,7 +2,8 @@
 //!
 //! A retriable error is retried. An abortable one aborts; the caller then goes back to the last committed
 //! offsets. Anything else, and any commit that was slow or unclear, means that this producer must not be used
-//! again: a fresh one fences whatever of the old one is still on its way to the broker.
+//! again: a fresh one fences whatever of the old one is still on its way to the broker. No transaction takes
+//! longer than its caller allows, whatever the broker does.
 
 use super::client::log;
 use super::native::{self, NativeError};
@@ -19,11 +20,17 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Retries of a retriable error before the transaction is given up.
-const MAX_RETRIES: u32 = 20;
 /// A commit that takes longer is treated as unclear: the next transaction gets a fresh producer.
 const SLOW_COMMIT: Duration = Duration::from_secs(1);
+/// Between two tries of a retriable call.
+const PAUSE: Duration = Duration::from_millis(50);
+/// What an abort gets at least when its transaction has used up its time.
+const ABORT_AT_LEAST: Duration = Duration::from_millis(500);
+/// The broker gives up a transaction that is older (`transaction.timeout.ms`, less a second for the way): its
+/// producer is fenced then without any other one being there.
+const ENDED_BY_BROKER: Duration = Duration::from_secs(14);
+/// Set by the test of what happens without fresh producers, and by nobody else.
+const KEEP_SLOW_PRODUCER: &str = "TIDEGATE_TEST_KEEP_SLOW_PRODUCER";
 
 /// A record to be written.
 #[derive(Debug, Clone, Default)]
@@ -55,10 +62,12 @@ pub enum TransactionError {
     /// Aborted: nothing of it is visible. Go back to the committed offsets and go on.
     #[error("transaction aborted: {0}")]
     Aborted(String),
-    /// This producer is of no more use (fenced, or its state is unclear). Discard what was not committed, make
-    /// a new one.
+    /// This producer is of no more use (its state is unclear). Discard what was not committed, make a new one.
     #[error("producer lost: {0}")]
     ProducerLost(String),
+    /// Another producer with the same transactional id has taken over. Discard what was not committed.
+    #[error("fenced by another producer with the transactional id {id}: {why}")]
+    Fenced { id: String, why: String },
 }
 
 #[derive(Default)]
@@ -90,8 +99,11 @@ impl ProducerContext for DeliveryContext {
 
 /// A producer with a transactional id. Delivery reports are served by its own thread.
 pub struct TransactionalProducer {
-    producer: ThreadedProducer<DeliveryContext>,
+    /// `None` only while it is dropped.
+    producer: Option<ThreadedProducer<DeliveryContext>>,
+    id: String,
     stale: bool,
+    keeps_slow: bool,
 }
 
 impl TransactionalProducer {
@@ -103,8 +115,14 @@ impl TransactionalProducer {
         let config = settings.transactional_producer(role, id);
         let producer: ThreadedProducer<DeliveryContext> =
             ThreadedProducer::from_config_and_context(&config, DeliveryContext::default())?;
-        producer.init_transactions(INIT_TIMEOUT)?;
-        Ok(TransactionalProducer { producer, stale: false })
+        let keeps_slow = std::env::var_os(KEEP_SLOW_PRODUCER).is_some();
+        if keeps_slow {
+            tracing::warn!("{KEEP_SLOW_PRODUCER} is set: counts may be lost; this is for a test only");
+        }
+        let connected =
+            TransactionalProducer { producer: Some(producer), id: id.to_owned(), stale: false, keeps_slow };
+        connected.producer().init_transactions(INIT_TIMEOUT)?;
+        Ok(connected)
     }
 
     /// Whether the last commit was slow or unclear, so that a fresh producer should take over.
@@ -112,20 +130,30 @@ impl TransactionalProducer {
         self.stale
     }
 
-    /// Writes all of `transaction`, or nothing.
-    pub fn run(&mut self, transaction: &Transaction) -> Result<(), TransactionError> {
-        self.producer.begin_transaction().map_err(|error| lost(&error))?;
+    fn producer(&self) -> &ThreadedProducer<DeliveryContext> {
+        self.producer.as_ref().expect("a producer is there until it is dropped")
+    }
+
+    /// Writes all of `transaction`, or nothing, within `limit` (and half a second for the abort).
+    ///
+    /// # Errors
+    /// When nothing of it was written, or nobody knows; then offsets committed are the truth.
+    pub fn run(&mut self, transaction: &Transaction, limit: Duration) -> Result<(), TransactionError> {
+        let span = Span { began: Instant::now(), limit };
+        if let Err(error) = self.producer().begin_transaction() {
+            return Err(self.lost(span, has_code(&error, RDKafkaErrorCode::Fenced), error.to_string()));
+        }
         self.clear_failure();
-        if let Err(error) = self.fill(transaction) {
-            return Err(self.abort(error));
+        if let Err(error) = self.fill(transaction, span) {
+            return Err(self.fail(error, span));
         }
         let started = Instant::now();
-        let result = self.commit();
-        self.stale |= started.elapsed() > SLOW_COMMIT;
+        let result = self.commit(span);
+        self.stale |= started.elapsed() > SLOW_COMMIT && !self.keeps_slow;
         result
     }
 
-    fn fill(&self, transaction: &Transaction) -> Result<(), KafkaError> {
+    fn fill(&self, transaction: &Transaction, span: Span) -> Result<(), KafkaError> {
         for record in &transaction.records {
             self.send(record)?;
         }
@@ -137,13 +165,13 @@ impl TransactionalProducer {
         if offsets.count() == 0 {
             return Ok(());
         }
-        retry(|| self.producer.send_offsets_to_transaction(&offsets, group, CALL_TIMEOUT))
+        retry(span, |left| self.producer().send_offsets_to_transaction(&offsets, group, left))
     }
 
     fn send(&self, record: &Outgoing) -> Result<(), KafkaError> {
         let mut attempts = 0;
         loop {
-            match self.producer.send(base_record(record)) {
+            match self.producer().send(base_record(record)) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) if attempts < 2_000 => {
                     attempts += 1;
@@ -154,46 +182,56 @@ impl TransactionalProducer {
         }
     }
 
-    fn commit(&mut self) -> Result<(), TransactionError> {
-        let mut attempts = 0;
+    fn commit(&mut self, span: Span) -> Result<(), TransactionError> {
         loop {
-            match native::commit_transaction(self.producer.client()) {
+            let left = i32::try_from(span.left(Duration::from_millis(1)).as_millis()).unwrap_or(i32::MAX);
+            let left = if self.keeps_slow { -1 } else { left };
+            match native::commit_transaction(self.producer().client(), left) {
                 Ok(()) => return Ok(()),
-                Err(error) if error.retriable && attempts < MAX_RETRIES => {
-                    attempts += 1;
-                    self.stale = true;
-                    std::thread::sleep(Duration::from_millis(50));
+                Err(error) if error.retriable && (self.keeps_slow || !span.is_over()) => {
+                    self.stale |= !self.keeps_slow;
+                    std::thread::sleep(PAUSE);
                 }
                 Err(error) if error.requires_abort => {
-                    let why = self.take_failure().unwrap_or(error.message.clone());
-                    return Err(self.abort_because(why));
+                    let why = self.take_failure().unwrap_or(error.message);
+                    return Err(self.abort(why, span));
                 }
-                Err(NativeError { message, .. }) => {
-                    self.stale = true;
-                    return Err(TransactionError::ProducerLost(message));
-                }
+                Err(NativeError { message, fenced, .. }) => return Err(self.lost(span, fenced, message)),
             }
         }
     }
 
-    fn abort(&mut self, error: KafkaError) -> TransactionError {
-        let fatal = matches!(&error, KafkaError::Transaction(inner) if inner.is_fatal())
-            || self.producer.client().fatal_error().is_some();
-        if fatal {
-            self.stale = true;
-            return lost(&error);
+    /// What follows from a failure before the commit: nothing of the transaction can be visible.
+    fn fail(&mut self, error: KafkaError, span: Span) -> TransactionError {
+        let fatal = self.producer().client().fatal_error();
+        if let Some((code, why)) = fatal {
+            return self.lost(span, code == RDKafkaErrorCode::Fenced, format!("{error} ({why})"));
         }
-        self.abort_because(error.to_string())
+        match &error {
+            KafkaError::Transaction(inner) if inner.is_fatal() || inner.is_retriable() => {
+                self.lost(span, inner.code() == RDKafkaErrorCode::Fenced, error.to_string())
+            }
+            _ => self.abort(error.to_string(), span),
+        }
     }
 
-    fn abort_because(&mut self, why: String) -> TransactionError {
-        match retry(|| self.producer.abort_transaction(CALL_TIMEOUT)) {
+    fn abort(&mut self, why: String, span: Span) -> TransactionError {
+        let aborted = retry(span, |left| self.producer().abort_transaction(left.max(ABORT_AT_LEAST)));
+        match aborted {
             Ok(()) => TransactionError::Aborted(why),
             Err(error) => {
-                self.stale = true;
-                TransactionError::ProducerLost(format!("{why}; and the abort failed: {error}"))
+                let fenced = has_code(&error, RDKafkaErrorCode::Fenced);
+                self.lost(span, fenced, format!("{why}; and the abort failed: {error}"))
             }
         }
+    }
+
+    fn lost(&mut self, span: Span, fenced: bool, why: String) -> TransactionError {
+        self.stale = true;
+        if fenced && span.began.elapsed() < ENDED_BY_BROKER {
+            return TransactionError::Fenced { id: self.id.clone(), why };
+        }
+        TransactionError::ProducerLost(why)
     }
 
     fn clear_failure(&self) {
@@ -201,7 +239,7 @@ impl TransactionalProducer {
     }
 
     fn take_failure(&self) -> Option<String> {
-        let context = self.producer.context();
+        let context = self.producer().context();
         context.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
     }
 }
@@ -222,19 +260,44 @@ fn base_record(record: &Outgoing) -> BaseRecord<'_, [u8], [u8]> {
     base
 }
 
-fn retry(mut call: impl FnMut() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
-    let mut attempts = 0;
+/// The time a transaction may take.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    began: Instant,
+    limit: Duration,
+}
+
+impl Span {
+    fn left(self, at_least: Duration) -> Duration {
+        self.limit.saturating_sub(self.began.elapsed()).max(at_least)
+    }
+
+    fn is_over(self) -> bool {
+        self.began.elapsed() >= self.limit
+    }
+}
+
+/// Calls until the answer is no retriable error, with the time that is left.
+fn retry(span: Span, mut call: impl FnMut(Duration) -> Result<(), KafkaError>) -> Result<(), KafkaError> {
     loop {
-        match call() {
-            Err(KafkaError::Transaction(error)) if error.is_retriable() && attempts < MAX_RETRIES => {
-                attempts += 1;
-                std::thread::sleep(Duration::from_millis(50));
+        match call(span.left(PAUSE)) {
+            Err(KafkaError::Transaction(error)) if error.is_retriable() && !span.is_over() => {
+                std::thread::sleep(PAUSE);
             }
             other => return other,
         }
     }
 }
 
-fn lost(error: &KafkaError) -> TransactionError {
-    TransactionError::ProducerLost(error.to_string())
+fn has_code(error: &KafkaError, code: RDKafkaErrorCode) -> bool {
+    matches!(error, KafkaError::Transaction(inner) if inner.code() == code)
+}
+
+impl Drop for TransactionalProducer {
+    /// On a thread of its own: librdkafka may take its time to let go of a broker that does not answer.
+    fn drop(&mut self) {
+        if let Some(producer) = self.producer.take() {
+            std::thread::spawn(move || drop(producer));
+        }
+    }
 }
