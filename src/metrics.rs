@@ -109,6 +109,12 @@ metrics! {
     events: IntCounterVec = "tidegate_events_total" ["model", "model_version", "outcome"];
     /// Messages written to the dead-letter topic.
     dead_letters: IntCounterVec = "tidegate_dead_letters_total" ["reason"];
+    /// Messages that were dead, but only counted: their topic and reason had used up the budget of dead letters.
+    dead_letters_over_budget: IntCounterVec = "tidegate_dead_letters_over_budget_total" ["topic", "reason"];
+    /// Messages that were dead, but only counted: the dead-letter topic refused even their headers.
+    dead_letters_refused: IntCounterVec = "tidegate_dead_letters_refused_total" ["topic", "reason"];
+    /// Whether a source topic is read no more because its schema has broken: 1, or 0 once it is read again.
+    topic_stopped: GaugeVec = "tidegate_topic_stopped" ["topic"];
     /// Records between the position of this consumer and the end of the partition.
     consumer_lag: GaugeVec = "tidegate_consumer_lag_records" ["topic", "partition"];
     /// Time from the start of a flush to its committed transaction.

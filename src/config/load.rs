@@ -3,7 +3,10 @@
 use super::model::read_model;
 use super::notify::read_notify;
 use super::reader::{ConfigError, Errors, Found, Reader, check_readable};
-use super::{Config, HttpConfig, KafkaConfig, ModelConfig, StartAt, TopicsConfig, WindowsConfig};
+use super::{
+    Config, DeadLettersConfig, HttpConfig, KafkaConfig, ModelConfig, OnBudget, StartAt, TopicsConfig,
+    WindowsConfig,
+};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -72,6 +75,7 @@ fn read_config(errors: &Errors, table: &DeTable, files: &Files) -> Config {
         kafka: read_kafka(root.table("kafka"), files),
         topics: read_topics(root.table("topics")),
         windows: read_windows(root.table("windows")),
+        dead_letters: read_dead_letters(root.table("dead_letters")),
         http: read_http(root.table("http"), files),
         models: read_models(&root, files),
         notify: read_notify(root.table("notify"), files),
@@ -289,6 +293,24 @@ fn read_windows(reader: Reader) -> WindowsConfig {
     };
     reader.finish();
     windows
+}
+
+fn read_dead_letters(reader: Reader) -> DeadLettersConfig {
+    let choices = [("continue", OnBudget::Continue), ("pause", OnBudget::Pause), ("fail", OnBudget::Fail)];
+    let default = DeadLettersConfig::default();
+    let mut on_budget = default.on_budget;
+    if let (Some(found), Some(text)) = (reader.find("on_budget"), reader.string("on_budget")) {
+        match choices.iter().find(|(name, _)| *name == text) {
+            Some((_, choice)) => on_budget = *choice,
+            None => {
+                let expected = "expected \"continue\", \"pause\" or \"fail\"";
+                reader.refuse(&found, format!("\"{text}\" is none of them"), expected);
+            }
+        }
+    }
+    let per_second = reader.integer("per_second", i64::from(default.per_second), 0, 10_000) as u32;
+    reader.finish();
+    DeadLettersConfig { on_budget, per_second }
 }
 
 fn read_http(reader: Reader, files: &Files) -> HttpConfig {

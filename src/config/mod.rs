@@ -25,6 +25,7 @@ pub struct Config {
     pub kafka: KafkaConfig,
     pub topics: TopicsConfig,
     pub windows: WindowsConfig,
+    pub dead_letters: DeadLettersConfig,
     pub http: HttpConfig,
     pub models: Vec<ModelConfig>,
     pub notify: NotifyConfig,
@@ -112,6 +113,34 @@ pub struct WindowsConfig {
     pub max_future: Duration,
     /// How old an event may be; default: any age.
     pub max_past: Option<Duration>,
+}
+
+/// `[dead_letters]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeadLettersConfig {
+    /// What happens when more than 1 % and more than 100 of a topic's records are dead within a minute.
+    /// Default `continue`.
+    pub on_budget: OnBudget,
+    /// Dead letters written per second, for each source topic and reason; ten seconds' worth may come at once.
+    /// Default 10.
+    pub per_second: u32,
+}
+
+impl Default for DeadLettersConfig {
+    fn default() -> Self {
+        DeadLettersConfig { on_budget: OnBudget::Continue, per_second: 10 }
+    }
+}
+
+/// What follows when a producer's schema has broken; there is an alert in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnBudget {
+    /// Read on; dead letters beyond the budget are counted only.
+    Continue,
+    /// Stop reading the topic, until the next start or configuration reload. Other topics go on.
+    Pause,
+    /// End the process.
+    Fail,
 }
 
 /// `[http]`

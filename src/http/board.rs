@@ -187,6 +187,12 @@ impl Board {
         alerts.truncate(ENTRIES_PER_MODEL);
     }
 
+    /// Alerts about source topics, which are of no model, newest first.
+    pub fn source_alerts(&self) -> Vec<Alert> {
+        let nobody = ModelId { namespace: String::new(), name: String::new() };
+        self.read().alerts.get(&nobody).into_iter().flatten().cloned().collect()
+    }
+
     /// Reports held, and keys dropped at the bound.
     pub fn counts(&self) -> (usize, u64) {
         let inner = self.read();

@@ -155,7 +155,7 @@ async fn page(State(state): State<Arc<HttpState>>) -> Response {
 
 async fn models(State(state): State<Arc<HttpState>>) -> Response {
     let models: Vec<_> = state.models.iter().map(|id| state.board.summary(id)).collect();
-    Json(json!({ "models": models })).into_response()
+    Json(json!({ "models": models, "alerts": state.board.source_alerts() })).into_response()
 }
 
 #[derive(Deserialize)]

@@ -9,10 +9,12 @@
 
 mod board_stage;
 mod clock;
+mod dead_letters;
 mod judge_stage;
 mod notify_stage;
 mod restore;
 mod starting;
+mod stopped;
 mod supervise;
 mod tally_stage;
 pub mod topics;
@@ -209,6 +211,7 @@ fn tally_settings(config: &Config, client: &ClientSettings, thread: usize) -> ta
         lateness_ms: millis(windows.lateness),
         flush_interval: windows.flush_interval,
         idle_timeout: windows.idle_timeout,
+        dead_letters: config.dead_letters,
     }
 }
 
@@ -284,9 +287,10 @@ impl Service {
         let (config, watch) = outcome?;
         if (&config.kafka, &config.topics, &config.windows, &config.http)
             != (&self.config.kafka, &self.config.topics, &self.config.windows, &self.config.http)
+            || config.dead_letters != self.config.dead_letters
         {
             tracing::warn!(
-                "changes of [kafka], [topics], [windows] and [http] take effect with the next start"
+                "changes of [kafka], [topics], [windows], [dead_letters] and [http] take effect with the next start"
             );
         }
         self.config.models = config.models;

@@ -40,6 +40,11 @@ impl Starting {
         self.seeks.remove(source);
     }
 
+    /// Moves the consumer of a source with the next [`settle`].
+    pub(super) fn move_to(&mut self, source: SourceKey, offset: i64) {
+        self.seeks.insert(source, offset);
+    }
+
     /// Whether what arrives of this source is still from where the consumer stood before.
     pub(super) fn is_moving(&self, source: &SourceKey) -> bool {
         self.seeks.contains_key(source)

@@ -4,16 +4,18 @@
 //! same thread: a revoked partition is flushed before it is given up.
 
 use super::clock::now;
+use super::dead_letters::{DeadLetters, Posted};
 use super::starting::{self, Starting};
+use super::stopped::{self, Stopped};
 use super::supervise::StageEnd;
 use crate::baseline::{VersionIndex, Watch};
-use crate::config::{OwnTopics, StartAt};
+use crate::config::{DeadLettersConfig, OwnTopics, StartAt};
 use crate::decode::{Arrival, Decoder, TimeBounds};
 use crate::event::{EventTime, Outcome};
 use crate::metrics::Metrics;
 use crate::source::kafka::{
-    Assignment, BorrowedRecord, ClientSettings, DeadLetter, GroupConsumer, Member, Outgoing, StartOffset,
-    TopicPartition, Transaction, TransactionError, TransactionalProducer, is_offset_gone, membership,
+    Assignment, BorrowedRecord, ClientSettings, GroupConsumer, Member, Outgoing, StartOffset, TopicPartition,
+    Transaction, TransactionError, TransactionalProducer, is_offset_gone, membership,
 };
 use crate::tally::{Flush, FlushRecord, FlushStamp, SourceKey, Tally};
 use prost::Message;
@@ -26,8 +28,6 @@ use std::time::{Duration, Instant};
 
 /// Counts held between two flushes; beyond it a flush does not wait for its timer.
 const MAX_HELD_BYTES: usize = 64 << 20;
-/// Dead letters held between two flushes, likewise.
-const MAX_DEAD_BYTES: usize = 8 << 20;
 /// How long one poll waits for messages.
 const POLL: Duration = Duration::from_millis(20);
 /// How long writing a flush may take; then it is discarded, and read again.
@@ -53,6 +53,7 @@ pub struct TallySettings {
     pub lateness_ms: i64,
     pub flush_interval: Duration,
     pub idle_timeout: Duration,
+    pub dead_letters: DeadLettersConfig,
 }
 
 /// What the stages share with the process.
@@ -93,8 +94,9 @@ pub(super) struct Counting {
     decoder: Decoder,
     watch: Arc<Watch>,
     pub(super) producer: Option<TransactionalProducer>,
-    dead: Vec<DeadLetter>,
-    dead_bytes: usize,
+    pub(super) dead: DeadLetters,
+    pub(super) stopped: Stopped,
+    pub(super) shared: Shared,
     outcomes: BTreeMap<(Option<VersionIndex>, Outcome), u64>,
     foreign_namespaces: u64,
     /// Sources without a committed offset: not read before their start is committed.
@@ -110,7 +112,9 @@ pub(super) struct Counting {
     born: EventTime,
     sequence: u64,
     /// The source of the record before, so that a name is copied only when it changes.
-    current: SourceKey,
+    pub(super) current: SourceKey,
+    /// Whether that source's topic is stopped.
+    is_stopped: bool,
 }
 
 /// The rebalance callbacks' way to the counts.
@@ -173,6 +177,7 @@ impl Assignment for TallyAssignment {
             counting.tally.drop_source(&source);
             counting.starting.remove(&source);
             counting.gone.remove(&source);
+            counting.stopped.remove(&source);
             counting.at_end_since.remove(&source);
         }
         tracing::info!(partitions = partitions.len(), lost, "tally: partitions revoked");
@@ -197,8 +202,9 @@ impl Counting {
             metrics: Arc::clone(&shared.metrics),
             ready: Arc::clone(&shared.ready),
             producer: Some(producer),
-            dead: Vec::new(),
-            dead_bytes: 0,
+            dead: DeadLetters::new(settings.dead_letters),
+            stopped: Stopped::default(),
+            shared: shared.clone(),
             outcomes: BTreeMap::new(),
             foreign_namespaces: 0,
             starting: Starting::default(),
@@ -209,6 +215,7 @@ impl Counting {
             born: now(),
             sequence: 0,
             current: SourceKey { topic: String::new(), partition: -1 },
+            is_stopped: false,
             settings,
         }
     }
@@ -216,6 +223,7 @@ impl Counting {
     fn take(&mut self, record: &BorrowedRecord<'_>, now: EventTime) {
         if self.current.partition != record.partition() || self.current.topic != record.topic() {
             self.current = SourceKey { topic: record.topic().to_owned(), partition: record.partition() };
+            self.is_stopped = self.stopped.holds(record.topic());
         }
         if let Some(code) = record.error() {
             if is_offset_gone(code) {
@@ -229,7 +237,7 @@ impl Counting {
         }
         // Not owned, not started, or read before a rewind.
         let Some(next) = self.tally.next_offset(&self.current) else { return };
-        if record.offset() < next || self.starting.is_moving(&self.current) {
+        if record.offset() < next || self.is_stopped || self.starting.is_moving(&self.current) {
             return;
         }
         self.decode(record, now);
@@ -253,9 +261,7 @@ impl Counting {
                 self.tally.record(&self.current, offset, rejection.outcome, None, now);
                 *self.outcomes.entry((None, rejection.outcome)).or_default() += 1;
                 if rejection.outcome.is_dead_letter() {
-                    let letter = DeadLetter::new(record, rejection.outcome.as_str(), rejection.reason);
-                    self.dead_bytes += letter.size();
-                    self.dead.push(letter);
+                    self.dead.take(record, rejection.outcome, rejection.reason, now);
                 }
             }
         }
@@ -271,7 +277,7 @@ impl Counting {
     }
 
     fn is_full(&self) -> bool {
-        self.tally.held_bytes() >= MAX_HELD_BYTES || self.dead_bytes >= MAX_DEAD_BYTES
+        self.tally.held_bytes() >= MAX_HELD_BYTES || self.dead.is_full()
     }
 
     pub(super) fn stamp<'a>(&self, range_id: &'a str, instance: &'a str) -> FlushStamp<'a> {
@@ -299,15 +305,12 @@ impl Counting {
         let started = Instant::now();
         let (range_id, instance) = (self.next_range_id(), self.settings.instance.clone());
         let flush = self.tally.flush(&self.stamp(&range_id, &instance));
-        let letters = std::mem::take(&mut self.dead);
-        self.dead_bytes = 0;
-        let codes: Vec<&'static str> = letters.iter().map(|letter| letter.code).collect();
         let mut records = outgoing(&self.settings.own.tallies, &flush.records);
-        let dead_letters = &self.settings.own.dead_letters;
-        records.extend(letters.into_iter().map(|letter| letter.into_record(dead_letters, &instance)));
+        let (letters, posted) = self.dead.post(&flush, &self.settings.own, &instance, now());
+        records.extend(letters);
         let transaction = Transaction { records, offsets: offsets(&flush), group };
         match self.run(&transaction, limit) {
-            Ok(()) => self.committed(started, &codes),
+            Ok(()) => self.committed(started, &posted),
             Err(why) => self.give_up(&why),
         }
     }
@@ -315,6 +318,9 @@ impl Counting {
     pub(super) fn run(&mut self, transaction: &Transaction, limit: Duration) -> Result<(), String> {
         let Some(producer) = &mut self.producer else { return Err("there is no producer".to_owned()) };
         let result = producer.run(transaction, limit);
+        if producer.take_refused().is_some_and(|topic| topic == self.settings.own.dead_letters) {
+            self.dead.refused();
+        }
         if producer.is_stale() {
             self.producer = None;
         }
@@ -324,14 +330,12 @@ impl Counting {
         result.map_err(|error| error.to_string())
     }
 
-    fn committed(&mut self, started: Instant, dead: &[&'static str]) {
+    fn committed(&mut self, started: Instant, posted: &Posted) {
         self.tally.commit(self.settings.lateness_ms);
         let metrics = &self.metrics;
         metrics.flush_duration.with_label_values(&["tally"]).observe(started.elapsed().as_secs_f64());
         metrics.flushes.with_label_values(&["committed"]).inc();
-        for code in dead {
-            metrics.dead_letters.with_label_values(&[code]).inc();
-        }
+        self.dead.committed(posted, metrics);
         metrics.foreign_namespace.inc_by(self.foreign_namespaces);
         self.foreign_namespaces = 0;
         for ((version, outcome), count) in std::mem::take(&mut self.outcomes) {
@@ -343,6 +347,7 @@ impl Counting {
             };
             metrics.events.with_label_values(&[model, version, outcome.as_str()]).inc_by(count);
         }
+        self.answer_breaks(posted);
     }
 
     /// Nothing since the last flush has been written: forget it, and read it again.
@@ -351,8 +356,7 @@ impl Counting {
         self.metrics.flushes.with_label_values(&["discarded"]).inc();
         drop(self.decoder.take());
         self.tally.discard();
-        self.dead.clear();
-        self.dead_bytes = 0;
+        self.dead.discard();
         self.outcomes.clear();
         self.foreign_namespaces = 0;
         self.rewind = true;
@@ -366,7 +370,8 @@ impl Counting {
             let partition = topic_partition(&source);
             let Some(end) = consumer.end(&partition) else { continue };
             // Control records at the end move the position, but never arrive.
-            let reached = consumer.position(&partition).map_or(next, |position| position.max(next));
+            let position = consumer.position(&partition).filter(|_| !self.stopped.holds(&source.topic));
+            let reached = position.map_or(next, |position| position.max(next));
             let labels = [source.topic.as_str(), &source.partition.to_string()];
             self.metrics.consumer_lag.with_label_values(&labels).set((end.stable - reached).max(0) as f64);
             if reached < end.stable {
@@ -456,6 +461,7 @@ fn drive(
         consumer.poll(POLL, |record| held.get_or_insert_with(|| assignment.lock()).take(&record, arrived));
         let mut counting = held.unwrap_or_else(|| assignment.lock());
         counting.count();
+        stopped::pause(&mut counting, consumer);
         starting::settle(&mut counting, consumer);
         if looked.elapsed() >= IDLE_CHECK {
             counting.look_for_idle(consumer);
@@ -472,6 +478,7 @@ fn drive(
         }
         if rewatch && counting.tally.is_empty() {
             counting.rewatch(Arc::clone(&watch.borrow_and_update()));
+            stopped::resume(&mut counting, consumer);
         }
         if stopping {
             return Ok(());

@@ -82,11 +82,14 @@ pub struct Action {
 pub struct Alert {
     /// A function of model, version, kind and window; never the same twice.
     pub alert_id: String,
-    /// `drift`, `upstream_drift` or `incomplete`.
+    /// `drift`, `upstream_drift`, `incomplete` or `schema_break`.
     pub kind: String,
     pub namespace: String,
     pub model: String,
     pub model_version: String,
+    /// The source topic of a `schema_break`, which is of no model: the three names above are then empty.
+    #[serde(default)]
+    pub topic: Option<String>,
     pub window_start: String,
     pub window_end: String,
     pub findings: Vec<Finding>,

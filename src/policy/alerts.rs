@@ -121,6 +121,7 @@ fn alert(
         namespace: report.namespace.clone(),
         model: report.model.clone(),
         model_version: version.clone(),
+        topic: None,
         window_start: report.window.start.clone(),
         window_end: end.clone(),
         findings,

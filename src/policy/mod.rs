@@ -4,6 +4,7 @@ pub mod action;
 mod alerts;
 mod blame;
 pub mod evaluate;
+pub mod schema_break;
 mod state;
 mod step;
 

@@ -62,6 +62,9 @@ fn full_report() -> Report {
 fn exercise(metrics: &Metrics) {
     metrics.events.with_label_values(&["fraud", "v1", "counted"]).inc_by(7);
     metrics.dead_letters.with_label_values(&["unreadable"]).inc();
+    metrics.dead_letters_over_budget.with_label_values(&["events", "unreadable"]).inc();
+    metrics.dead_letters_refused.with_label_values(&["events", "unreadable"]).inc();
+    metrics.topic_stopped.with_label_values(&["events"]).set(1.0);
     metrics.consumer_lag.with_label_values(&["events", "0"]).set(3.0);
     metrics.flush_duration.with_label_values(&["tally"]).observe(0.2);
     metrics.flushes.with_label_values(&["committed"]).inc();

@@ -24,7 +24,7 @@ fn load(text: &str) -> Result<(), Vec<ConfigError>> {
 }
 
 /// Lines for the top of the minimal configuration, and whether they are right.
-const TOP: [(bool, &str); 29] = [
+const TOP: [(bool, &str); 33] = [
     (true, ""),
     (true, "kafka.start = \"earliest\""),
     (true, "kafka.start = \"2026-01-01T00:00:00Z\""),
@@ -35,6 +35,10 @@ const TOP: [(bool, &str); 29] = [
     (true, "windows = { pane = \"1h30m\", lateness = \"0s\", max_past = \"7d\" }"),
     (true, "http.listen = \"[::1]:9464\""),
     (true, "notify.webhook = [{ url = \"https://x/y\", secret_file = \"secret\", kinds = [\"pause\"] }]"),
+    (true, "dead_letters = { on_budget = \"pause\", per_second = 0 }"),
+    (true, "dead_letters.on_budget = \"fail\""),
+    (false, "dead_letters.on_budget = \"stop\""),
+    (false, "dead_letters.per_second = -1"),
     (false, "kafka.start = \"yesterday\""),
     (false, "kafka.consumers = 0"),
     (false, "kafka.group = \"\""),

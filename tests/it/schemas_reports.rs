@@ -4,11 +4,12 @@
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
-use tidegate::event::{Role, SeriesKind};
+use tidegate::event::{EventTime, Outcome, Role, SeriesKind};
 use tidegate::judge::report::{
     KsReport, MeasuredOf, PsiReport, Reference, Report, SeriesReport, Verdict, Window,
 };
 use tidegate::policy::action::{Action, ActionOutcome, Alert, Decision, Finding, RolloutRef};
+use tidegate::policy::schema_break::SchemaBreak;
 
 fn schema(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(format!("{name}.schema.json"));
@@ -130,6 +131,7 @@ fn actions_alerts_and_outcomes_are_what_their_schemas_say() {
         namespace: text("default"),
         model: text("fraud"),
         model_version: text("v2"),
+        topic: None,
         window_start: action.window_start.clone(),
         window_end: action.window_end.clone(),
         findings: vec![finding()],
@@ -137,6 +139,14 @@ fn actions_alerts_and_outcomes_are_what_their_schemas_say() {
         reason: text("It moved."),
     };
     assert_fits("alert", &serde_json::to_value(alert).expect("JSON"));
+    let broken = SchemaBreak {
+        topic: text("events"),
+        reason: Outcome::Unreadable,
+        dead: 200,
+        records: 1_000,
+        at: EventTime(1_795_428_000_000),
+    };
+    assert_fits("alert", &serde_json::to_value(broken.alert("reading goes on")).expect("JSON"));
     let outcome = ActionOutcome {
         idempotency_key: action.idempotency_key,
         sink: text("controller"),

@@ -19,6 +19,8 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 pub struct Bench<'a> {
     pub broker: &'a Broker,
     pub events: String,
+    /// Further source topics.
+    also: Vec<String>,
     pub prefix: String,
     pub group: String,
     pub dir: tempfile::TempDir,
@@ -40,6 +42,7 @@ impl<'a> Bench<'a> {
             prefix: format!("{events}-own"),
             group: format!("{events}-group"),
             events,
+            also: Vec::new(),
             dir: tempfile::tempdir().expect("a directory"),
             models: String::new(),
             windows:
@@ -53,6 +56,12 @@ impl<'a> Bench<'a> {
     /// Replaces the `[windows]` of the configuration.
     pub fn windows(mut self, toml: &str) -> Self {
         self.windows = toml.to_owned();
+        self
+    }
+
+    /// Adds a source topic, which the caller makes.
+    pub fn also(mut self, topic: &str) -> Self {
+        self.also.push(topic.to_owned());
         self
     }
 
@@ -79,15 +88,17 @@ impl<'a> Bench<'a> {
 
     /// Writes the configuration for one instance and returns its path.
     pub fn config(&self, instance: &str, port: u16) -> PathBuf {
+        let events = self.also.iter().chain([&self.events]).map(|topic| format!("\"{topic}\""));
+        let events: Vec<String> = events.collect();
         let text = format!(
             "[kafka]\nbrokers = \"{}\"\ngroup = \"{}\"\ninstance = \"{instance}\"\nstart = \"{}\"\n\
              [kafka.client]\n\"group.protocol\" = \"consumer\"\n\
-             [topics]\nevents = [\"{}\"]\nprefix = \"{}\"\npartitions = 2\n\
+             [topics]\nevents = [{}]\nprefix = \"{}\"\npartitions = 2\n\
              [windows]\n{}\n[http]\nlisten = \"127.0.0.1:{port}\"\n{}\n{}",
             self.broker.address(),
             self.group,
             self.start,
-            self.events,
+            events.join(", "),
             self.prefix,
             self.windows,
             self.extra,
@@ -204,6 +215,25 @@ impl Replica {
 
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The value of a sample of `/metrics`, e.g. `tidegate_flushes_total{outcome="committed"}`.
+    pub fn metric(&self, sample: &str) -> Option<f64> {
+        let (_, body) = self.get("/metrics");
+        let line =
+            body.lines().find(|line| line.starts_with(sample) && line[sample.len()..].starts_with(' '))?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+
+    /// Source records by outcome, all models together.
+    pub fn outcomes(&self) -> BTreeMap<String, u64> {
+        let mut found = BTreeMap::new();
+        for line in self.get("/metrics").1.lines().filter(|line| line.starts_with("tidegate_events_total{")) {
+            let outcome = line.split("outcome=\"").nth(1).and_then(|rest| rest.split('"').next());
+            let count: u64 = line.rsplit(' ').next().and_then(|count| count.parse().ok()).expect("a count");
+            *found.entry(outcome.expect("an outcome").to_owned()).or_default() += count;
+        }
+        found
     }
 
     /// A plain GET: status and body; status 0 when nobody listens.

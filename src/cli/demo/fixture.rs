@@ -89,6 +89,7 @@ pub(super) fn alert(kind: &str, decision: Decision) -> Alert {
         namespace: "demo".to_owned(),
         model: "fraud".to_owned(),
         model_version: "v2".to_owned(),
+        topic: None,
         window_start: START.to_owned(),
         window_end: END.to_owned(),
         findings: Vec::new(),

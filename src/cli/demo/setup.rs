@@ -4,8 +4,8 @@ use super::cluster::EVENTS_TOPIC;
 use super::model::{CANARY, MODEL, STABLE};
 use crate::baseline::Rollout;
 use crate::config::{
-    Config, HttpConfig, KafkaConfig, ModelConfig, NotifyConfig, StartAt, TopicsConfig, WebhookConfig,
-    WindowsConfig,
+    Config, DeadLettersConfig, HttpConfig, KafkaConfig, ModelConfig, NotifyConfig, StartAt, TopicsConfig,
+    WebhookConfig, WindowsConfig,
 };
 use crate::event::ModelId;
 use crate::judge::verdict::Thresholds;
@@ -122,6 +122,7 @@ pub fn config(
         },
         topics: topics(),
         windows: windows(),
+        dead_letters: DeadLettersConfig::default(),
         http: HttpConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), token_file: None },
         models: vec![model(folder)],
         notify: NotifyConfig { webhooks: vec![webhook], max_action_age: Duration::from_secs(15 * 60) },

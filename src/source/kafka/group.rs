@@ -301,6 +301,20 @@ impl<A: Assignment> GroupConsumer<A> {
         self.member.fetch_watermarks(&partition.topic, partition.partition, CALL_TIMEOUT)
     }
 
+    /// Fetches nothing more of `partition`, which stays assigned. What was fetched before may still come.
+    pub fn pause(&self, partition: &TopicPartition) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(&partition.topic, partition.partition);
+        self.member.pause(&list)
+    }
+
+    /// Undoes [`GroupConsumer::pause`]; seek to where reading is to go on.
+    pub fn resume(&self, partition: &TopicPartition) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(&partition.topic, partition.partition);
+        self.member.resume(&list)
+    }
+
     /// Reads `partition` from `offset` on; what was fetched before is thrown away.
     pub fn seek(&self, partition: &TopicPartition, offset: i64) -> KafkaResult<()> {
         self.member.seek(&partition.topic, partition.partition, Offset::Offset(offset), CALL_TIMEOUT)

@@ -10,7 +10,7 @@ mod transaction;
 
 pub use admin::{TopicSpec, ensure_topics, partition_counts};
 pub use client::{ClientSettings, Quiet};
-pub use dead_letter::{DeadLetter, headers_of};
+pub use dead_letter::{Cut, DeadLetter, headers_of};
 pub use group::{
     Assignment, GroupConsumer, GroupContext, Member, PartitionEnd, StartOffset, committed,
     committed_when_stable, is_offset_gone, membership,

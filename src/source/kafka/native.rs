@@ -3,6 +3,7 @@
 
 #![expect(unsafe_code, reason = "the calls below exist only in the C interface")]
 
+use super::dead_letter::HeaderPair;
 use rdkafka::client::Client;
 use rdkafka::{ClientContext, bindings as c};
 use std::ffi::{CStr, CString};
@@ -124,24 +125,31 @@ impl BorrowedRecord<'_> {
         (stamp >= 0).then_some(stamp)
     }
 
-    /// Name and value of each header, copied.
-    pub fn headers(&self) -> Vec<(String, Option<Vec<u8>>)> {
+    /// Name and value of each header, copied; at most `most` of them and `max_bytes` of names and values
+    /// together. Also whether that left any out.
+    pub fn headers(&self, most: usize, max_bytes: usize) -> (Vec<HeaderPair>, bool) {
         let mut list = ptr::null_mut();
         let mut found = Vec::new();
+        let mut bytes_left = max_bytes;
         // SAFETY: the header list belongs to the live message; names are NUL-terminated, values `size` long.
         unsafe {
             let status = c::rd_kafka_message_headers(self.message, &mut list);
             if status != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-                return found;
+                return (found, false);
             }
             loop {
                 let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
                 let status = c::rd_kafka_header_get_all(list, found.len(), &mut name, &mut value, &mut size);
                 if status != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-                    return found;
+                    return (found, false);
                 }
-                let name = CStr::from_ptr(name).to_string_lossy().into_owned();
-                found.push((name, bytes(value.cast(), size).map(<[u8]>::to_vec)));
+                let (name, value) = (CStr::from_ptr(name).to_string_lossy(), bytes(value.cast(), size));
+                let needed = name.len() + value.map_or(0, <[u8]>::len);
+                if found.len() == most || needed > bytes_left {
+                    return (found, true);
+                }
+                bytes_left -= needed;
+                found.push((name.into_owned(), value.map(<[u8]>::to_vec)));
             }
         }
     }

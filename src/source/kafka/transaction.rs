@@ -12,7 +12,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
@@ -74,6 +74,41 @@ pub enum TransactionError {
 struct DeliveryContext {
     /// The first failed delivery of the running transaction.
     failure: Mutex<Option<String>>,
+    /// The topic that refused a record of it, if one did.
+    refused: Mutex<Option<String>>,
+}
+
+impl DeliveryContext {
+    fn note_refusal(&self, topic: &str, error: &KafkaError) {
+        if is_refusal(error) {
+            let mut refused = self.refused.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            refused.get_or_insert_with(|| topic.to_owned());
+        }
+    }
+}
+
+/// Whether a record will never be taken as it is, however often it is sent.
+fn is_refusal(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{
+        InvalidMessage, InvalidMessageSize, InvalidRecord, InvalidTopic, MessageBatchTooLarge,
+        MessageSizeTooLarge, PolicyViolation, TopicAuthorizationFailed, UnknownTopic,
+        UnknownTopicOrPartition,
+    };
+    matches!(
+        error,
+        KafkaError::MessageProduction(
+            InvalidMessage
+                | InvalidMessageSize
+                | InvalidRecord
+                | InvalidTopic
+                | MessageBatchTooLarge
+                | MessageSizeTooLarge
+                | PolicyViolation
+                | TopicAuthorizationFailed
+                | UnknownTopic
+                | UnknownTopicOrPartition
+        )
+    )
 }
 
 impl ClientContext for DeliveryContext {
@@ -90,7 +125,8 @@ impl ProducerContext for DeliveryContext {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
+        if let Err((error, message)) = result {
+            self.note_refusal(message.topic(), error);
             let mut failure = self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             failure.get_or_insert_with(|| error.to_string());
         }
@@ -177,9 +213,18 @@ impl TransactionalProducer {
                     attempts += 1;
                     std::thread::sleep(Duration::from_millis(5));
                 }
-                Err((error, _)) => return Err(error),
+                Err((error, _)) => {
+                    self.producer().context().note_refusal(&record.topic, &error);
+                    return Err(error);
+                }
             }
         }
+    }
+
+    /// The topic that refused a record of the last transaction for good, e.g. because it is too large.
+    pub fn take_refused(&self) -> Option<String> {
+        let context = self.producer().context();
+        context.refused.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
     }
 
     fn commit(&mut self, span: Span) -> Result<(), TransactionError> {
@@ -236,6 +281,7 @@ impl TransactionalProducer {
 
     fn clear_failure(&self) {
         self.take_failure();
+        self.take_refused();
     }
 
     fn take_failure(&self) -> Option<String> {
