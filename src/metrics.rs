@@ -147,6 +147,8 @@ metrics! {
     stage_restarts: IntCounterVec = "tidegate_stage_restarts_total" ["stage"];
     /// Events that came after their pane was closed.
     late_events: IntCounterVec = "tidegate_late_events_total" ["outcome"];
+    /// Panes closed before their time and marked incomplete, because the open ones held too much.
+    panes_closed_early: IntCounter = "tidegate_panes_closed_early_total" [];
     /// Events whose namespace is not the configured one of their model.
     foreign_namespace: IntCounter = "tidegate_foreign_namespace_total" [];
     /// Reports held for the API and the page.

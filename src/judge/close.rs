@@ -12,6 +12,19 @@ use std::sync::Arc;
 
 /// Empty panes that are walked one by one; no window reaches over more.
 const MAX_WALK: i64 = 80;
+/// What the open panes of a merge partition may hold, in bytes, before the oldest are closed early.
+pub const MAX_OPEN_BYTES: usize = 128 << 20;
+/// So many stay open whatever they hold: models with very many series need more than [`MAX_OPEN_BYTES`].
+pub const MIN_OPEN_PANES: usize = 8;
+
+/// Panes that the watermark has passed, and that are not closed yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Due {
+    /// One past the index of the last one.
+    target: i64,
+    /// Whether a source is left out of them.
+    left_out: bool,
+}
 
 impl Judge {
     /// Moves the watermark, and closes what it passes.
@@ -30,23 +43,69 @@ impl Judge {
             }
             Low::AllIdle => self.open.keys().next_back().map(|last| last + 1),
         };
-        if let Some(target) = target {
-            self.close_up_to(target, !step.notes.left_out.is_empty(), step);
-        }
-        self.report_revisions(step);
+        self.due = target.map(|target| Due { target, left_out: !step.notes.left_out.is_empty() });
+        self.catch_up(step);
     }
 
-    fn close_up_to(&mut self, target: i64, left_out: bool, step: &mut Step) {
+    /// Closes what is due, until the allowance is used up; what is left then stays due.
+    pub(super) fn catch_up(&mut self, step: &mut Step) {
+        if let Some(due) = self.due.take()
+            && !self.close_up_to(due.target, due.left_out, step)
+        {
+            self.due = Some(due);
+            return;
+        }
+        self.limit_open(step);
+        if self.due.is_none() {
+            self.report_revisions(step);
+        }
+    }
+
+    /// What a crash left due: the state was stored between two slices.
+    pub(super) fn find_due(&mut self) {
+        let (first, last) = (self.open.keys().next(), self.open.keys().next_back());
+        let target = match self.sources.low(self.config.max_stall_ms) {
+            Low::Unknown => None,
+            Low::At(low) => Some(self.index(low - self.config.lateness_ms)),
+            Low::AllIdle => last.map(|last| last + 1),
+        };
+        let target = target.filter(|target| first.is_some_and(|first| first < target));
+        let left_out = !self.sources.left_out(self.config.max_stall_ms).is_empty();
+        self.due = target.map(|target| Due { target, left_out });
+    }
+
+    /// Closes the oldest open panes early while the open ones hold more than they may: a source that is far
+    /// behind the others, or event times scattered over years. What still comes for them is late.
+    fn limit_open(&mut self, step: &mut Step) {
+        if self.open.len() <= MIN_OPEN_PANES {
+            return;
+        }
+        let mut bytes: usize = self.open.values().map(OpenPane::bytes).sum();
+        while bytes > self.open_limit && self.open.len() > MIN_OPEN_PANES {
+            let Some((oldest, pane)) = self.open.first_key_value() else { return };
+            let target = oldest + 1;
+            bytes -= pane.bytes();
+            step.notes.closed_early += 1;
+            if !self.close_up_to(target, true, step) {
+                self.due = Some(Due { target, left_out: true });
+                return;
+            }
+        }
+    }
+
+    /// Whether all of it is closed; otherwise the allowance is used up.
+    fn close_up_to(&mut self, target: i64, left_out: bool, step: &mut Step) -> bool {
         let Some(first_open) = self.open.keys().next().copied() else {
             // Nothing is open: windows that end on empty panes still come, as far as one can reach.
             if let Some(closed) = self.closed_to {
                 self.walk(closed, target.min(closed + MAX_WALK), left_out, step);
                 self.closed_to = Some(closed.max(target));
             }
-            return;
+            return true;
         };
         let mut next = self.closed_to.unwrap_or(first_open);
-        while next < target {
+        while next < target && self.allowance > 0 {
+            self.allowance -= 1;
             let data = self.open.keys().next().copied().unwrap_or(target).min(target);
             if data > next + MAX_WALK {
                 self.walk(next, next + MAX_WALK, left_out, step);
@@ -57,6 +116,7 @@ impl Judge {
             next = end;
         }
         self.closed_to = Some(self.closed_to.unwrap_or(next).max(next));
+        next >= target
     }
 
     /// Closes the panes `from..to`, in order.

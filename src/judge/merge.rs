@@ -1,5 +1,6 @@
 //! The merge of one partition of `tidegate.tallies`: flushes checked and folded, panes closed, windows made.
 
+use super::close::{Due, MAX_OPEN_BYTES};
 use super::history::ModelHistory;
 use super::panes::OpenPane;
 use super::sources::{Fit, Sources, key_of};
@@ -56,6 +57,8 @@ pub struct Notes {
     pub late_dropped: u64,
     /// Deltas of models, series or grids that are not watched here.
     pub foreign_deltas: u64,
+    /// Panes closed before their time, because the open ones held too much.
+    pub closed_early: u64,
     /// Sources the watermark no longer waits for.
     pub left_out: Vec<SourceKey>,
     /// Event time up to which all is complete (milliseconds since 1970).
@@ -103,6 +106,12 @@ pub struct Judge {
     /// The next offset to apply.
     pub(super) applied: i64,
     pub(super) replay: Option<Replay>,
+    /// Panes to be closed before the next record is applied.
+    pub(super) due: Option<Due>,
+    /// Panes with data that may be closed before the caller is asked again.
+    pub(super) allowance: usize,
+    /// Bytes of open panes.
+    pub(super) open_limit: usize,
 }
 
 /// The watch, compared by identity: two judges of one process share it.
@@ -132,6 +141,9 @@ impl Judge {
             boundaries: VecDeque::from([Boundary { offset: start, clock: 0, next: Vec::new() }]),
             applied: start,
             replay: None,
+            due: None,
+            allowance: usize::MAX,
+            open_limit: MAX_OPEN_BYTES,
         }
     }
 
@@ -155,8 +167,13 @@ impl Judge {
 
     /// Applies the record at `offset` of the tallies.
     pub fn apply(&mut self, offset: i64, record: &TallyRecord) -> Step {
-        let replayed = self.is_replaying();
         let mut step = Step::default();
+        if self.due.is_some() {
+            let allowance = std::mem::replace(&mut self.allowance, usize::MAX);
+            self.catch_up(&mut step);
+            self.allowance = allowance;
+        }
+        let replayed = self.is_replaying();
         match &record.body {
             Some(TallyBody::Delta(delta)) => self.stage(offset, delta, &mut step.notes),
             Some(TallyBody::Marker(marker)) => self.apply_marker(offset, marker, &mut step),
@@ -170,6 +187,32 @@ impl Judge {
         step
     }
 
+    /// As [`Judge::apply`], but closes at most `panes` panes with data: their windows are held all at once,
+    /// and history that is read at full speed closes thousands with one record. The rest is closed by
+    /// [`Judge::close_more`], to be called until there is nothing more before the next record is applied.
+    pub fn apply_in_part(&mut self, offset: i64, record: &TallyRecord, panes: usize) -> Step {
+        self.allowance = panes;
+        let step = self.apply(offset, record);
+        self.allowance = usize::MAX;
+        step
+    }
+
+    /// Whether [`Judge::close_more`] has something to close.
+    pub fn is_due(&self) -> bool {
+        self.due.is_some()
+    }
+
+    /// Closes at most `panes` more panes that are due; `None`: none is. The state between two calls may be
+    /// stored, and a judge restored from it goes on here.
+    pub fn close_more(&mut self, panes: usize) -> Option<Step> {
+        self.due?;
+        let mut step = Step::default();
+        self.allowance = panes;
+        self.catch_up(&mut step);
+        self.allowance = usize::MAX;
+        Some(step)
+    }
+
     /// The record at `offset` could not be read: what it held will show as a gap.
     pub fn skip(&mut self, offset: i64) {
         self.applied = self.applied.max(offset + 1);
@@ -181,6 +224,7 @@ impl Judge {
             && let Some(replay) = self.replay.take()
         {
             self.sources = replay.sources;
+            self.find_due();
         }
     }
 

@@ -28,12 +28,15 @@ pub mod verdict;
 pub mod window;
 
 #[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]
 mod merge_tests;
 #[cfg(test)]
 mod tests;
 
+pub use close::{MAX_OPEN_BYTES, MIN_OPEN_PANES};
 pub use merge::{Incomplete, Judge, JudgeConfig, Notes, Step};
 pub use sources::Fit;
 pub use state::{DirtyPane, MergeState, ModelSpan, NextOffset, OutcomeTotal, SourceRecord, pane_key};

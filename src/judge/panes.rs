@@ -31,6 +31,16 @@ impl OpenPane {
         OpenPane { first_offset, complete: true, arms: BTreeMap::new() }
     }
 
+    /// Bytes held in memory.
+    pub(super) fn bytes(&self) -> usize {
+        let counts = |counts: &SeriesCounts| counts.cells.len() * size_of::<u64>();
+        let of_arm = |arm: &ArmCounts| {
+            let dense: usize = arm.series.iter().flatten().map(counts).sum();
+            128 + arm.series.len() * size_of::<Option<SeriesCounts>>() + dense
+        };
+        256 + self.arms.values().map(of_arm).sum::<usize>()
+    }
+
     pub(super) fn arm(&mut self, version: VersionIndex, width: usize) -> &mut ArmCounts {
         self.arms
             .entry(version)

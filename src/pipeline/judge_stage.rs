@@ -36,6 +36,12 @@ const COMMIT_LIMIT: Duration = Duration::from_secs(10);
 const PENDING_LIMIT: Duration = Duration::from_secs(25);
 /// Records applied before their outputs are written: bounds a transaction when history is read at full speed.
 const MAX_RECORDS_PER_COMMIT: usize = 5_000;
+/// Bytes of outputs before which they are written, likewise.
+const MAX_BYTES_PER_COMMIT: usize = 16 << 20;
+/// Panes with data closed at once: their windows are held together.
+const PANES_AT_ONCE: usize = 1;
+/// How long panes may be closed before the consumer is polled again, so that slow work costs no membership.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(1);
 /// How often the source topics' partition counts are looked at.
 const COUNT_PARTITIONS_EVERY: Duration = Duration::from_secs(30);
 /// Panes without an event after which a version's gauges are taken down: the longest window.
@@ -65,6 +71,8 @@ struct JudgeAssignment {
     watch: Arc<crate::baseline::Watch>,
     expected: Mutex<BTreeSet<SourceKey>>,
     slots: Mutex<BTreeMap<i32, Slot>>,
+    /// Partition → number of its assignment: tells its present slot from an earlier one.
+    lives: Mutex<BTreeMap<i32, u64>>,
     gauges: Mutex<DriftGauges>,
     /// End of the last window of each version.
     seen: Mutex<BTreeMap<ModelId, BTreeMap<String, EventTime>>>,
@@ -92,6 +100,7 @@ impl Assignment for JudgeAssignment {
                 Ok(slot) => {
                     starts.push(StartOffset { partition: partition.clone(), offset: slot.judge.applied() });
                     lock(&self.slots).insert(partition.partition, slot);
+                    *lock(&self.lives).entry(partition.partition).or_default() += 1;
                 }
                 Err(why) => {
                     lock(&self.broken).get_or_insert(why);
@@ -138,6 +147,21 @@ struct Pending {
     conclusions: Vec<Conclusion>,
     touched: BTreeSet<i32>,
     applied: usize,
+    /// Bytes in `records`.
+    bytes: usize,
+}
+
+impl Pending {
+    fn is_full(&self) -> bool {
+        self.applied >= MAX_RECORDS_PER_COMMIT || self.bytes >= MAX_BYTES_PER_COMMIT
+    }
+
+    fn push(&mut self, records: impl IntoIterator<Item = Outgoing>) {
+        let before = self.records.len();
+        self.records.extend(records);
+        let payload = |one: &Outgoing| one.payload.as_ref().map_or(0, Vec::len);
+        self.bytes += self.records[before..].iter().map(payload).sum::<usize>();
+    }
 }
 
 /// Runs the judge stage until the process stops or the clients must be rebuilt.
@@ -154,6 +178,7 @@ pub(super) fn run(settings: &JudgeSettings, shared: &Shared) -> Result<(), Stage
         watch: Arc::clone(&watch.borrow_and_update()),
         expected: Mutex::new(expected_sources(settings)?),
         slots: Mutex::new(BTreeMap::new()),
+        lives: Mutex::new(BTreeMap::new()),
         gauges: Mutex::new(DriftGauges::new()),
         seen: Mutex::new(BTreeMap::new()),
         broken: Mutex::new(None),
@@ -225,10 +250,21 @@ fn drive(
                 .inc();
             return Err("tallies are gone from the log before they were judged".to_owned().into());
         }
+        let lives = lock(&assignment.lives).clone();
         for (partition, offset, payload) in batch {
+            // Given up, and perhaps taken again, since this was read: it will be read again.
+            if lock(&assignment.lives).get(&partition) != lives.get(&partition) {
+                continue;
+            }
             apply(assignment, partition, offset, &payload, &mut pending);
-            if pending.applied >= MAX_RECORDS_PER_COMMIT {
-                commit(consumer, assignment, producer, &mut pending)?;
+            let mut polled = Instant::now();
+            while pending.is_full() || is_due(assignment, partition) {
+                if pending.is_full() || polled.elapsed() >= KEEP_ALIVE_EVERY {
+                    commit(consumer, assignment, producer, &mut pending)?;
+                    consumer.keep_alive();
+                    polled = Instant::now();
+                }
+                close_more(assignment, partition, &mut pending);
             }
         }
         let due = stored.elapsed() >= STORE_EVERY || shared.is_stopping();
@@ -278,7 +314,7 @@ fn apply(assignment: &JudgeAssignment, partition: i32, offset: i64, payload: &[u
     pending.applied += 1;
     pending.touched.insert(partition);
     let step = match TallyRecord::decode(payload) {
-        Ok(record) if record.format == FORMAT => slot.judge.apply(offset, &record),
+        Ok(record) if record.format == FORMAT => slot.judge.apply_in_part(offset, &record, PANES_AT_ONCE),
         Ok(record) => {
             tracing::error!(
                 format = record.format,
@@ -295,6 +331,21 @@ fn apply(assignment: &JudgeAssignment, partition: i32, offset: i64, payload: &[u
     };
     note(assignment, slot, &step);
     conclude(assignment, slot, partition, step, pending);
+}
+
+/// Whether panes of this partition wait to be closed.
+fn is_due(assignment: &JudgeAssignment, partition: i32) -> bool {
+    lock(&assignment.slots).get(&partition).is_some_and(|slot| slot.judge.is_due())
+}
+
+fn close_more(assignment: &JudgeAssignment, partition: i32, pending: &mut Pending) {
+    let mut slots = lock(&assignment.slots);
+    let Some(slot) = slots.get_mut(&partition) else { return };
+    if let Some(step) = slot.judge.close_more(PANES_AT_ONCE) {
+        pending.touched.insert(partition);
+        note(assignment, slot, &step);
+        conclude(assignment, slot, partition, step, pending);
+    }
 }
 
 fn note(assignment: &JudgeAssignment, slot: &Slot, step: &Step) {
@@ -314,6 +365,10 @@ fn note(assignment: &JudgeAssignment, slot: &Slot, step: &Step) {
     metrics.late_events.with_label_values(&["revised"]).inc_by(notes.late_revised);
     metrics.late_events.with_label_values(&["late_dropped"]).inc_by(notes.late_dropped);
     metrics.foreign_deltas.inc_by(notes.foreign_deltas);
+    if notes.closed_early > 0 {
+        metrics.panes_closed_early.inc_by(notes.closed_early);
+        tracing::warn!(panes = notes.closed_early, "open panes held too much: the oldest were closed early");
+    }
     if let Some(watermark) = notes.watermark {
         for id in slot.ids() {
             metrics.watermark.with_label_values(&[&id.name, &id.namespace]).set(watermark as f64 / 1000.0);
@@ -330,18 +385,18 @@ fn conclude(
 ) {
     let own = &assignment.settings.own;
     for record in &step.panes {
-        pending.records.push(Outgoing {
+        pending.push([Outgoing {
             topic: own.panes.clone(),
             partition: Some(partition),
             key: Some(pane_key(record).into_bytes()),
             payload: Some(record.encode_to_vec()),
             ..Outgoing::default()
-        });
+        }]);
     }
     for window in &step.windows {
         let Some((rules, memory)) = slot.model(window.model) else { continue };
         let conclusion = evaluate(rules, window, memory);
-        pending.records.extend(restore::conclusion_records(own, window, &conclusion));
+        pending.push(restore::conclusion_records(own, window, &conclusion));
         pending.conclusions.push(conclusion);
     }
 }

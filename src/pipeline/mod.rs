@@ -10,6 +10,7 @@
 mod board_stage;
 mod clock;
 mod dead_letters;
+mod idle;
 mod judge_stage;
 mod notify_stage;
 mod restore;

@@ -26,8 +26,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// Counts held between two flushes; beyond it a flush does not wait for its timer.
-const MAX_HELD_BYTES: usize = 64 << 20;
 /// How long one poll waits for messages.
 const POLL: Duration = Duration::from_millis(20);
 /// How long writing a flush may take; then it is discarded, and read again.
@@ -107,7 +105,7 @@ pub(super) struct Counting {
     pub(super) rewind: bool,
     /// Another producer has taken over the transactional id.
     fenced: Option<StageEnd>,
-    at_end_since: BTreeMap<SourceKey, Instant>,
+    pub(super) at_end_since: BTreeMap<SourceKey, Instant>,
     /// Distinguishes the flushes of this thread from those of its earlier lives.
     born: EventTime,
     sequence: u64,
@@ -277,7 +275,7 @@ impl Counting {
     }
 
     fn is_full(&self) -> bool {
-        self.tally.held_bytes() >= MAX_HELD_BYTES || self.dead.is_full()
+        self.tally.is_full() || self.dead.is_full()
     }
 
     pub(super) fn stamp<'a>(&self, range_id: &'a str, instance: &'a str) -> FlushStamp<'a> {
@@ -362,34 +360,6 @@ impl Counting {
         self.rewind = true;
     }
 
-    /// Marks the sources that have had nothing to read for `idle_timeout`.
-    fn look_for_idle(&mut self, consumer: &GroupConsumer<TallyAssignment>) {
-        let sources: Vec<(SourceKey, i64)> =
-            self.tally.sources().map(|(key, next)| (key.clone(), next)).collect();
-        for (source, next) in sources {
-            let partition = topic_partition(&source);
-            let Some(end) = consumer.end(&partition) else { continue };
-            // Control records at the end move the position, but never arrive.
-            let position = consumer.position(&partition).filter(|_| !self.stopped.holds(&source.topic));
-            let reached = position.map_or(next, |position| position.max(next));
-            let labels = [source.topic.as_str(), &source.partition.to_string()];
-            self.metrics.consumer_lag.with_label_values(&labels).set((end.stable - reached).max(0) as f64);
-            if reached < end.stable {
-                self.at_end_since.remove(&source);
-                self.tally.set_idle(&source, false);
-                continue;
-            }
-            let since = *self.at_end_since.entry(source.clone()).or_insert_with(Instant::now);
-            self.tally.set_idle(&source, since.elapsed() >= self.settings.idle_timeout);
-        }
-    }
-
-    fn forget_lag(&self, partition: &TopicPartition) {
-        let labels = [partition.topic.as_str(), &partition.partition.to_string()];
-        // It is not there when no statistics came yet.
-        let _ = self.metrics.consumer_lag.remove_label_values(&labels);
-    }
-
     /// Goes on with another watch. Only when nothing is counted.
     fn rewatch(&mut self, watch: Arc<Watch>) {
         let sources: Vec<(SourceKey, i64)> =
@@ -458,7 +428,14 @@ fn drive(
         let arrived = now();
         // Locked by the first record: rebalances, which lock too, are served before any record comes.
         let mut held: Option<MutexGuard<'_, Counting>> = None;
-        consumer.poll(POLL, |record| held.get_or_insert_with(|| assignment.lock()).take(&record, arrived));
+        consumer.poll(POLL, |record| {
+            let counting = held.get_or_insert_with(|| assignment.lock());
+            counting.take(&record, arrived);
+            // Within the batch: its events may be scattered over as many panes as it has records.
+            if counting.is_full() {
+                counting.flush(consumer.metadata(), FLUSH_LIMIT);
+            }
+        });
         let mut counting = held.unwrap_or_else(|| assignment.lock());
         counting.count();
         stopped::pause(&mut counting, consumer);

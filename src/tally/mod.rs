@@ -20,13 +20,16 @@ pub use flush::{Flush, FlushRecord, FlushStamp};
 pub use partition::{merge_partition, murmur2};
 pub use source::SourceKey;
 
-use crate::baseline::{VersionIndex, Watch};
+use crate::baseline::{VersionIndex, Watch, WatchedModel, WatchedSeries, WatchedVersion};
 use crate::cells::{CellCounts, CountError, Grid, Scratch, count_column};
 use crate::decode::{Accepted, Table};
 use crate::event::{EventTime, Outcome, Role, SeriesOf};
 use source::SourceProgress;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Counts held between two flushes, in bytes, beyond which a flush does not wait for its timer.
+pub const MAX_HELD_BYTES: usize = 64 << 20;
 
 /// Counts of one version in one pane since the last flush.
 #[derive(Debug, Default)]
@@ -53,7 +56,10 @@ pub struct Tally {
     panes: BTreeMap<(VersionIndex, EventTime), PaneCounts>,
     sources: BTreeMap<SourceKey, SourceProgress>,
     scratch: Scratch,
+    /// Bytes that the panes may take, once every series of theirs was seen.
     held_bytes: usize,
+    /// Model → version → bytes of one pane of it.
+    pane_bytes: Vec<Vec<usize>>,
     /// The last pane end that its own watermark has passed at a flush.
     flushed_pane_end: i64,
 }
@@ -61,9 +67,12 @@ pub struct Tally {
 impl Tally {
     pub fn new(watch: Arc<Watch>, pane_ms: i64) -> Tally {
         assert!(pane_ms > 0, "a pane has a length");
+        let of_model = |model: &WatchedModel| model.versions.iter().map(pane_bytes).collect();
+        let pane_bytes = watch.models.iter().map(of_model).collect();
         Tally {
             watch,
             pane_ms,
+            pane_bytes,
             panes: BTreeMap::new(),
             sources: BTreeMap::new(),
             scratch: Scratch::default(),
@@ -159,14 +168,13 @@ impl Tally {
         let watch = Arc::clone(&self.watch);
         let watched = watch.version(table.version);
         let mut scratch = std::mem::take(&mut self.scratch);
-        let mut added = 0;
         let counts = self.pane(table.version, pane);
         let mut result = Ok(());
         for ((index, series), column) in watched.of(table.of).zip(&table.columns) {
             let reference = &series.reference;
-            let tally = counts.series[index].get_or_insert_with(|| {
-                added += reference.grid.cells() * 8 + 64;
-                SeriesTally { counts: CellCounts::new(reference.grid.cells()), type_errors: 0 }
+            let tally = counts.series[index].get_or_insert_with(|| SeriesTally {
+                counts: CellCounts::new(reference.grid.cells()),
+                type_errors: 0,
             });
             let wrong = errors_within(&column.type_errors, &rows);
             tally.type_errors += wrong;
@@ -177,7 +185,6 @@ impl Tally {
                 break;
             }
         }
-        self.held_bytes += added;
         self.scratch = scratch;
         result
     }
@@ -185,16 +192,28 @@ impl Tally {
     fn pane(&mut self, version: VersionIndex, time: EventTime) -> &mut PaneCounts {
         let key = (version, time.pane_start(self.pane_ms));
         let width = self.watch.version(version).series.len();
+        let bytes = self.pane_bytes[version.model as usize][version.version as usize];
         self.panes.entry(key).or_insert_with(|| {
+            self.held_bytes += bytes;
             let mut pane = PaneCounts::default();
             pane.series.resize_with(width, || None);
             pane
         })
     }
 
-    /// Bytes held in counts: flush when they reach the cap.
+    /// Bytes held in counts, as if every series of an open pane had been seen.
     pub fn held_bytes(&self) -> usize {
-        self.held_bytes + self.panes.len() * 256
+        self.held_bytes
+    }
+
+    /// Whether it is to be flushed before more panes are opened: event times may be scattered over any number.
+    pub fn is_full(&self) -> bool {
+        self.held_bytes >= self.cap()
+    }
+
+    /// The bytes at which it is full: [`MAX_HELD_BYTES`], or two panes of everything that is watched.
+    pub fn cap(&self) -> usize {
+        MAX_HELD_BYTES.max(2 * self.pane_bytes.iter().flatten().sum::<usize>())
     }
 
     pub fn is_empty(&self) -> bool {
@@ -212,6 +231,14 @@ impl Tally {
         let lowest = active.map(|progress| progress.watermark).min()??;
         Some(EventTime(lowest.0 - lateness_ms).pane_start(self.pane_ms).0)
     }
+}
+
+/// What one pane of a version takes at most.
+pub fn pane_bytes(version: &WatchedVersion) -> usize {
+    let of_series = |series: &WatchedSeries| {
+        size_of::<Option<SeriesTally>>() + 16 + series.reference.grid.cells() * size_of::<u64>()
+    };
+    256 + version.series.iter().map(of_series).sum::<usize>()
 }
 
 fn errors_within(type_errors: &[u32], rows: &std::ops::Range<usize>) -> u64 {

@@ -1,0 +1,140 @@
+//! What a judge holds is bounded: panes are closed in parts, and early when too many are open.
+
+use super::*;
+use crate::tally::record::{PaneRecord, TallyBody, TallyRecord};
+use crate::tally::tests::{Event, PANE_MS, feed, source, stamp, watch};
+use crate::tally::{SourceKey, Tally};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+const CONFIG: JudgeConfig =
+    JudgeConfig { pane_ms: PANE_MS, lateness_ms: 500, allowed_lateness_ms: 3_000, max_stall_ms: 60_000 };
+
+fn expected(partitions: i32) -> BTreeSet<SourceKey> {
+    (0..partitions).map(source).collect()
+}
+
+/// The tallies of `partitions` sources, of which the first has an event at each of the times, flushed together
+/// in runs of `per_flush`.
+fn log(
+    watch: &Arc<crate::baseline::Watch>,
+    partitions: i32,
+    times: &[i64],
+    per_flush: usize,
+) -> Vec<TallyRecord> {
+    let starts: Vec<(SourceKey, i64)> = (0..partitions).map(|one| (source(one), 0)).collect();
+    let mut records: Vec<TallyRecord> =
+        Tally::init_markers(&stamp("init", 0), &starts).into_iter().map(|one| one.record).collect();
+    let mut tally = Tally::new(Arc::clone(watch), PANE_MS);
+    tally.start_source(source(0), 0);
+    for (number, chunk) in times.chunks(per_flush).enumerate() {
+        let events: Vec<Event> =
+            chunk.iter().map(|time| Event { version: 0, time: *time, x: Some(1.0) }).collect();
+        feed(&mut tally, 0, &events);
+        let id = format!("flush-{number}");
+        let flush = tally.flush(&stamp(&id, number as i64 * 1_000));
+        records.extend(flush.records.into_iter().map(|one| one.record));
+        tally.commit(500);
+    }
+    records
+}
+
+type Emitted = (Vec<PaneRecord>, Vec<window::ModelWindow>);
+
+fn keep(emitted: &mut Emitted, step: Step) {
+    emitted.0.extend(step.panes);
+    emitted.1.extend(step.windows);
+}
+
+fn whole(judge: &mut Judge, records: &[TallyRecord], from: usize) -> Emitted {
+    let mut emitted = Emitted::default();
+    for (index, record) in records.iter().enumerate() {
+        keep(&mut emitted, judge.apply((from + index) as i64, record));
+    }
+    emitted
+}
+
+/// History with holes of every length: a day's worth in one flush.
+fn history() -> Vec<i64> {
+    let mut time = 0;
+    let next = |n: i64| {
+        time += PANE_MS * [1, 1, 1, 3, 1, 17, 1, 200][(n % 8) as usize];
+        time + n % 700
+    };
+    (0..240).map(next).collect()
+}
+
+#[test]
+fn panes_closed_in_parts_say_what_they_say_closed_at_once() {
+    let watch = watch();
+    let records = log(&watch, 1, &history(), 100);
+    let at_once = whole(&mut Judge::new(CONFIG, Arc::clone(&watch), expected(1), 0), &records, 0);
+    let mut judge = Judge::new(CONFIG, watch, expected(1), 0);
+    let (mut in_parts, mut largest, mut parts) = (Emitted::default(), 0, 0);
+    for (offset, record) in records.iter().enumerate() {
+        let mut step = Some(judge.apply_in_part(offset as i64, record, 5));
+        while let Some(part) = step {
+            largest = largest.max(part.windows.len());
+            parts += 1;
+            keep(&mut in_parts, part);
+            step = judge.close_more(5);
+        }
+    }
+    assert_eq!(in_parts, at_once);
+    assert!(at_once.1.len() > 500 && parts > 40, "{} windows in {parts} parts", at_once.1.len());
+    assert!(largest <= 5 * 13, "{largest} windows at once");
+}
+
+#[test]
+fn a_crash_between_two_parts_changes_nothing() {
+    let watch = watch();
+    let records = log(&watch, 1, &history(), 120);
+    let at_once = whole(&mut Judge::new(CONFIG, Arc::clone(&watch), expected(1), 0), &records, 0);
+    let marker =
+        |record: &TallyRecord| matches!(&record.body, Some(TallyBody::Marker(marker)) if !marker.init);
+    let first = records.iter().position(marker).expect("a flush");
+    for parts in 0..12 {
+        let mut judge = Judge::new(CONFIG, Arc::clone(&watch), expected(1), 0);
+        let mut emitted = whole(&mut judge, &records[..first], 0);
+        keep(&mut emitted, judge.apply_in_part(first as i64, &records[first], 3));
+        (0..parts).filter_map(|_| judge.close_more(3)).for_each(|step| keep(&mut emitted, step));
+        let state = judge.state();
+        let mut restarted = Judge::restore(CONFIG, Arc::clone(&watch), expected(1), &state);
+        let stored: BTreeMap<String, &PaneRecord> =
+            emitted.0.iter().map(|pane| (pane_key(pane), pane)).collect();
+        stored.values().for_each(|pane| restarted.restore_pane(pane));
+        let from = state.replay_from as usize;
+        let replayed = whole(&mut restarted, &records[from..=first], from);
+        assert_eq!(replayed, Emitted::default(), "a replay emits nothing");
+        let rest = whole(&mut restarted, &records[first + 1..], first + 1);
+        emitted.0.extend(rest.0);
+        emitted.1.extend(rest.1);
+        assert_eq!(emitted, at_once, "crashed after {parts} parts");
+    }
+}
+
+#[test]
+fn event_times_scattered_over_years_close_the_oldest_panes_early() {
+    let watch = watch();
+    let mut random = fastrand::Rng::with_seed(11);
+    let times: Vec<i64> = (0..4_000).map(|_| random.i64(0..30 * 365 * 86_400_000)).collect();
+    // The second source never says anything, so nothing is complete and nothing would ever be closed.
+    let records = log(&watch, 2, &times, 100);
+    let mut judge = Judge::new(CONFIG, watch, expected(2), 0);
+    judge.open_limit = 200_000;
+    let (mut early, mut dropped, mut reported) = (0, 0, 0);
+    for (offset, record) in records.iter().enumerate() {
+        let step = judge.apply(offset as i64, record);
+        early += step.notes.closed_early;
+        dropped += step.notes.late_dropped + step.notes.late_revised;
+        for window in step.windows.iter().filter(|window| window.scale == 1) {
+            assert!(!window.arms[0].complete, "a pane closed early is marked");
+            reported += window.arms[0].unset_events;
+        }
+        let bytes: usize = judge.open.values().map(|pane| pane.bytes()).sum();
+        assert!(bytes <= 200_000, "{bytes} bytes after a marker");
+    }
+    let open: u64 = judge.open.values().flat_map(|pane| pane.arms.values()).map(|arm| arm.unset).sum();
+    assert_eq!(reported + dropped + open, 4_000, "every event is in a pane, late, or still open");
+    assert!(early > 500 && dropped > 100, "{early} early, {dropped} late");
+}
