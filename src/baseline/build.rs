@@ -7,8 +7,8 @@ use crate::event::{EventTime, SeriesOf};
 use std::path::Path;
 use std::sync::Arc;
 
-const PREDICTIONS: &str = "--predictions";
-const INCLUDE: &str = "--include";
+pub(super) const PREDICTIONS: &str = "--predictions";
+pub(super) const INCLUDE: &str = "--include";
 const EXCLUDE: &str = "--exclude";
 
 /// What a baseline is made for and which columns are what.
@@ -33,6 +33,8 @@ pub struct BuildReport {
     pub baseline: Baseline,
     /// Column and reason, in the order of the training data.
     pub left_out: Vec<(String, String)>,
+    /// Series of the baseline and what is to be said of them.
+    pub notes: Vec<(String, String)>,
 }
 
 /// Builds a baseline from a Parquet, Arrow IPC or CSV file, with exact counts of every row.
@@ -59,9 +61,7 @@ pub fn build(
         }
     }
     if series.is_empty() {
-        let reasons: Vec<String> =
-            left_out.iter().map(|(name, reason)| format!("{name}: {reason}")).collect();
-        return Err(BaselineError::NothingToMonitor { path: path.to_owned(), left_out: reasons.join("; ") });
+        return Err(left_out_entirely(path, &left_out));
     }
     let baseline = Baseline {
         model: options.model.clone(),
@@ -71,7 +71,7 @@ pub fn build(
         held_out: options.held_out,
         series,
     };
-    Ok(BuildReport { baseline, left_out })
+    Ok(BuildReport { baseline, left_out, notes: Vec::new() })
 }
 
 /// The series of one column. The inner error is why it is left out.
@@ -97,7 +97,12 @@ fn build_series(
     }
 }
 
-fn measure(name: &str, of: SeriesOf, column: Column, included: bool) -> Result<BaselineSeries, String> {
+pub(super) fn measure(
+    name: &str,
+    of: SeriesOf,
+    column: Column,
+    included: bool,
+) -> Result<BaselineSeries, String> {
     if column.n() == 0 {
         return Err("every value is missing".to_owned());
     }
@@ -114,11 +119,30 @@ fn measure(name: &str, of: SeriesOf, column: Column, included: bool) -> Result<B
     }
 }
 
+/// Every series was left out.
+pub(super) fn left_out_entirely(path: &Path, left_out: &[(String, String)]) -> BaselineError {
+    let reasons: Vec<String> = left_out.iter().map(|(name, reason)| format!("{name}: {reason}")).collect();
+    BaselineError::NothingToMonitor { path: path.to_owned(), left_out: reasons.join("; ") }
+}
+
 fn check_options(options: &BuildOptions, data: &TrainingData) -> Result<(), BaselineError> {
-    let lists =
-        [(PREDICTIONS, &options.predictions), (INCLUDE, &options.include), (EXCLUDE, &options.exclude)];
     let columns: Vec<&str> = data.columns.iter().map(|column| column.name.as_str()).collect();
-    for (option, names) in lists {
+    check_names(options, &columns, &columns)
+}
+
+/// Checks that options name what there is, and that none contradicts another. `predictions`: columns that may be
+/// predictions.
+pub(super) fn check_names(
+    options: &BuildOptions,
+    columns: &[&str],
+    predictions: &[&str],
+) -> Result<(), BaselineError> {
+    let lists = [
+        (PREDICTIONS, &options.predictions, predictions),
+        (INCLUDE, &options.include, columns),
+        (EXCLUDE, &options.exclude, columns),
+    ];
+    for (option, names, columns) in lists {
         let unknown: Vec<&str> =
             names.iter().map(String::as_str).filter(|name| !columns.contains(name)).collect();
         if !unknown.is_empty() {
@@ -126,7 +150,7 @@ fn check_options(options: &BuildOptions, data: &TrainingData) -> Result<(), Base
             return Err(BaselineError::UnknownColumns { option, unknown, columns });
         }
     }
-    for (first, names) in &lists[..2] {
+    for (first, names, _) in &lists[..2] {
         if let Some(column) = names.iter().find(|name| options.exclude.contains(name)) {
             return Err(BaselineError::Conflict { column: column.clone(), first, second: EXCLUDE });
         }

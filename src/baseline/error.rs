@@ -15,6 +15,10 @@ pub enum BaselineError {
     NothingToMonitor { path: PathBuf, left_out: String },
     #[error("{option} names {unknown}, which the training data does not have; its columns are {columns}")]
     UnknownColumns { option: &'static str, unknown: String, columns: String },
+    #[error(
+        "the events call {predictions} predictions, and {option} does not name {unnamed}; leave {option} out, or name all of them"
+    )]
+    Disagreement { option: &'static str, unnamed: String, predictions: String },
     #[error("column {column} is named by both {first} and {second}")]
     Conflict { column: String, first: &'static str, second: &'static str },
     /// A column that an option asks for by name: leaving it out would not be what was asked.

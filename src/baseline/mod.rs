@@ -6,6 +6,7 @@ mod column;
 mod error;
 pub mod file;
 mod numeric;
+mod recorded;
 mod text;
 mod training;
 mod watch;
@@ -14,6 +15,7 @@ mod tests;
 
 pub use build::{BuildOptions, BuildReport, build};
 pub use error::BaselineError;
+pub use recorded::{MAX_NUMBERS, MINORITY, RecordedBatch, RecordedChunk, Recording};
 pub use watch::{Rollout, VersionIndex, Watch, WatchedModel, WatchedSeries, WatchedVersion};
 
 use crate::cells::Grid;
@@ -25,7 +27,8 @@ use std::sync::Arc;
 pub struct Baseline {
     pub model: String,
     pub version: String,
-    /// Rows of the training data.
+    /// Rows of the training data; of recorded events, those with features or those with predictions, whichever
+    /// are more.
     pub rows: u64,
     /// When the baseline was made.
     pub created: EventTime,

@@ -1,8 +1,10 @@
 //! `tidegate baseline`: makes a baseline of training data, and shows one.
 
+use super::recorded;
 use super::table::{percent, render, short_number, sparkline};
-use crate::baseline::{Baseline, BaselineSeries, BuildOptions, build, file};
+use crate::baseline::{Baseline, BaselineSeries, BuildOptions, BuildReport, build, file};
 use crate::event::{EventTime, SeriesOf};
+use crate::source::file::holds_json_lines;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -11,8 +13,9 @@ use std::path::{Path, PathBuf};
 
 /// Make a baseline of training data, or show one
 ///
-/// Reads Parquet, Arrow IPC or CSV, counts every column exactly on a grid of its own, and writes one Parquet
-/// file that `tidegate serve` measures drift against and that pandas, Polars and DuckDB open too.
+/// Reads Parquet, Arrow IPC or CSV, or recorded events (NDJSON, one event a line), counts every column exactly on
+/// a grid of its own, and writes one Parquet file that `tidegate serve` measures drift against and that pandas,
+/// Polars and DuckDB open too.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct BaselineArgs {
@@ -33,7 +36,8 @@ enum BaselineCommand {
 
 #[derive(Debug, Args)]
 struct BuildArgs {
-    /// Training data: Parquet, Arrow IPC (Feather) or CSV
+    /// Training data: Parquet, Arrow IPC (Feather) or CSV; or recorded events, of which those of `--model` and
+    /// `--version` are taken (NDJSON)
     data: PathBuf,
     /// Name of the model, as its events call it
     #[arg(long)]
@@ -41,7 +45,7 @@ struct BuildArgs {
     /// Version of the model, as its events call it
     #[arg(long)]
     version: String,
-    /// Columns that the model answered; all others are features
+    /// Columns that the model answered; all others are features. Recorded events say it themselves
     #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
     predictions: Vec<String>,
     /// Columns to keep although their strings are nearly all distinct
@@ -64,7 +68,7 @@ pub fn run(args: BaselineArgs) -> anyhow::Result<()> {
     let text = match (args.command, args.build) {
         (Some(BaselineCommand::Show { file }), _) => describe(&file::read(&file)?, &[]),
         (None, Some(args)) => make(args)?,
-        (None, None) => bail!("a file of training data or `show` is needed"),
+        (None, None) => bail!("a file of training data or of events, or `show`, is needed"),
     };
     stdout().write_all(text.as_bytes()).context("cannot write to stdout")
 }
@@ -82,28 +86,49 @@ fn make(args: BuildArgs) -> anyhow::Result<String> {
         held_out: args.held_out,
         created: EventTime(jiff::Timestamp::now().as_millisecond()),
     };
-    let bar = progress_bar();
-    let report = build(&args.data, &options, &mut |column, done, total| {
+    let events =
+        holds_json_lines(&args.data).with_context(|| format!("{} cannot be opened", args.data.display()))?;
+    let (report, read) =
+        if events { of_events(&args.data, &options)? } else { of_columns(&args.data, &options)? };
+    file::write(&report.baseline, &args.output)?;
+    let mut text = describe(&report.baseline, &report.left_out);
+    if !report.notes.is_empty() {
+        text += "\nkept, although:\n";
+        report.notes.iter().for_each(|(series, note)| text += &format!("  {series}: {note}\n"));
+    }
+    Ok(text + &format!("\n{read}written to {}\n", args.output.display()))
+}
+
+fn of_columns(data: &Path, options: &BuildOptions) -> anyhow::Result<(BuildReport, String)> {
+    let bar = progress_bar("{bar:30} {pos}/{len} columns, {elapsed}: {msg}");
+    let report = build(data, options, &mut |column, done, total| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
         bar.set_message(column.to_owned());
     });
     bar.finish_and_clear();
-    let report = report?;
-    file::write(&report.baseline, &args.output)?;
-    Ok(describe(&report.baseline, &report.left_out) + &format!("\nwritten to {}\n", args.output.display()))
+    Ok((report?, String::new()))
+}
+
+fn of_events(data: &Path, options: &BuildOptions) -> anyhow::Result<(BuildReport, String)> {
+    let bar = progress_bar("{bar:30} {bytes} of {total_bytes}, {elapsed}");
+    let built = recorded::build(data, options, &bar);
+    bar.finish_and_clear();
+    let (report, counts) = built?;
+    let read = format!("read: {}\n", counts.describe(&options.model, &options.version));
+    Ok((report, read))
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {
     a.canonicalize().ok().zip(b.canonicalize().ok()).is_some_and(|(a, b)| a == b)
 }
 
-fn progress_bar() -> ProgressBar {
+fn progress_bar(template: &str) -> ProgressBar {
     if !stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} columns, {elapsed}: {msg}")
-        .expect("the template is a constant that indicatif accepts");
+    let style =
+        ProgressStyle::with_template(template).expect("templates are constants that indicatif accepts");
     ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr()).with_style(style)
 }
 

@@ -3,6 +3,9 @@
 pub mod baseline;
 pub mod check;
 pub mod demo;
+mod recorded;
+#[cfg(test)]
+mod recorded_tests;
 pub mod serve;
 mod table;
 

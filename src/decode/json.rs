@@ -157,7 +157,7 @@ impl Decoder {
     }
 }
 
-fn check_size(payload: &[u8]) -> Result<(), Wrong> {
+pub(super) fn check_size(payload: &[u8]) -> Result<(), Wrong> {
     if payload.is_empty() {
         return Err((Outcome::Unreadable, "empty"));
     }

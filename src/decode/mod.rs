@@ -5,6 +5,7 @@ mod table;
 mod section;
 mod envelope;
 mod json;
+pub mod recorded;
 
 pub use json::{Decoder, MAX_DEPTH, MAX_EVENT_BYTES};
 pub use table::{Column, Table};

@@ -24,6 +24,7 @@ pub use write::write;
 use super::BaselineSeries;
 use crate::event::{SeriesKind, SeriesOf};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The key of the header in the file's key-value metadata.
 pub const METADATA_KEY: &str = "tidegate.baseline";
@@ -62,8 +63,28 @@ fn hash_text(series: &BaselineSeries) -> String {
     format!("{:016x}", series.grid.hash())
 }
 
-/// What holds for every series of `rows` rows, on the way out and on the way in.
-fn check(series: &BaselineSeries, rows: u64) -> Result<(), String> {
+/// What holds for the series of `rows` rows, on the way out and on the way in: those of one section (features,
+/// predictions) have as many rows as each other, and the larger section has them all. Recorded requests and
+/// answers may be events of their own, and then there may be more of one.
+fn check(series: &[Arc<BaselineSeries>], rows: u64) -> Result<(), String> {
+    let mut sections: [Option<u64>; 2] = [None; 2];
+    for one in series {
+        check_one(one)?;
+        let counted = one.counts.iter().try_fold(one.missing, |sum, count| sum.checked_add(*count));
+        let section = &mut sections[usize::from(one.of == SeriesOf::Prediction)];
+        if counted.is_none() || counted != Some(*section.get_or_insert(counted.unwrap_or(rows))) {
+            return Err(format!("the counts of series {} do not add up to the rows of the others", one.name));
+        }
+    }
+    match sections.into_iter().flatten().max() {
+        Some(most) if most != rows => {
+            Err(format!("the counts of its series do not add up to its {rows} rows"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_one(series: &BaselineSeries) -> Result<(), String> {
     let name = &series.name;
     if series.counts.len() != series.grid.cells() {
         return Err(format!(
@@ -71,10 +92,6 @@ fn check(series: &BaselineSeries, rows: u64) -> Result<(), String> {
             series.counts.len(),
             series.grid.cells()
         ));
-    }
-    let counted = series.counts.iter().try_fold(series.missing, |sum, count| sum.checked_add(*count));
-    if counted != Some(rows) {
-        return Err(format!("the counts of series {name} do not add up to its {rows} rows"));
     }
     if series.distinct > series.n() {
         return Err(format!("series {name} has more distinct values than values"));

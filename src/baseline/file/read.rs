@@ -37,11 +37,12 @@ fn decode(file: File) -> Result<Baseline, String> {
         };
         let (own, others) = rest.split_at(rest.iter().take_while(|row| belongs(row)).count());
         rest = others;
-        series.push(Arc::new(read_series(one, own, header.rows)?));
+        series.push(Arc::new(read_series(one, own)?));
     }
     if let Some(row) = rest.first() {
         return Err(format!("its rows of series {} do not fit its metadata", row.series));
     }
+    check(&series, header.rows)?;
     let created: jiff::Timestamp =
         header.created.parse().map_err(|_| format!("its creation time {} is unreadable", header.created))?;
     Ok(Baseline {
@@ -138,7 +139,7 @@ fn rows(frame: &DataFrame) -> PolarsResult<Vec<Row<'_>>> {
     Ok((0..frame.height()).map(row).collect())
 }
 
-fn read_series(header: &SeriesHeader, rows: &[Row<'_>], total: u64) -> Result<BaselineSeries, String> {
+fn read_series(header: &SeriesHeader, rows: &[Row<'_>]) -> Result<BaselineSeries, String> {
     let name = &header.name;
     let ordered = |(index, row): (usize, &Row<'_>)| row.position == Some(index as u32);
     if !rows.iter().enumerate().all(ordered) {
@@ -173,7 +174,6 @@ fn read_series(header: &SeriesHeader, rows: &[Row<'_>], total: u64) -> Result<Ba
     if hash_text(&series) != header.grid_hash {
         return Err(format!("the grid of series {name} does not have the hash its metadata tells"));
     }
-    check(&series, total)?;
     Ok(series)
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Writes a baseline; what stands at `path` is replaced at once or, on an error, not at all.
 pub fn write(baseline: &Baseline, path: &Path) -> Result<(), BaselineError> {
     let failed = |reason: String| BaselineError::Write { path: path.to_owned(), reason };
-    baseline.series.iter().try_for_each(|series| check(series, baseline.rows)).map_err(failed)?;
+    check(&baseline.series, baseline.rows).map_err(failed)?;
     let header = serde_json::to_string(&header(baseline)).map_err(|error| failed(error.to_string()))?;
     let temporary = temporary(path).ok_or_else(|| failed("it is not the path of a file".to_owned()))?;
     let written = frame(baseline)
