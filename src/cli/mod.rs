@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub mod accounting;
 pub mod baseline;
 pub mod check;
 pub mod demo;
@@ -29,6 +30,7 @@ enum Command {
     Baseline(baseline::BaselineArgs),
     /// Check a configuration and say everything that is wrong with it.
     Check(check::CheckArgs),
+    Accounting(accounting::AccountingArgs),
 }
 
 /// Runs the command of this process and returns its exit code: 0 done, 1 failed, 64 bad configuration.
@@ -39,6 +41,7 @@ pub fn run() -> u8 {
         Command::Serve(args) => serve::run(args),
         Command::Baseline(args) => baseline::run(args).map(|()| 0),
         Command::Check(args) => Ok(check::run(args)),
+        Command::Accounting(args) => accounting::run(args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("tidegate: {error:#}");

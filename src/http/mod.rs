@@ -1,9 +1,12 @@
 //! The HTTP side: metrics, probes and the API; reads the published board, decides nothing.
 
+pub mod archive;
 pub mod board;
 pub mod gauges;
 pub mod page;
 
+#[cfg(test)]
+mod archive_tests;
 #[cfg(test)]
 mod state_tests;
 #[cfg(test)]
@@ -44,6 +47,8 @@ pub struct HttpState {
     pub healthy: Arc<AtomicBool>,
     /// Bearer token of the API; `None`: open.
     pub token: Option<String>,
+    /// What is read from Kafka on demand.
+    pub archive: archive::ArchiveAccess,
     /// The configured models.
     pub models: Vec<ModelId>,
 }
@@ -62,6 +67,7 @@ pub fn router(state: Arc<HttpState>) -> Router {
         .route("/api/v1/models", get(models))
         .route("/api/v1/models/{model}", get(model))
         .route("/api/v1/models/{model}/reports", get(reports))
+        .route("/api/v1/accounting", get(archive::accounting))
         .route("/metrics", get(render_metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))

@@ -1,5 +1,6 @@
 //! The endpoints over real connections, and the page.
 
+use super::archive::ArchiveAccess;
 use super::board::Board;
 use super::{HttpState, page, router, serve};
 use crate::event::{EventTime, ModelId, Role, SeriesKind};
@@ -95,17 +96,17 @@ pub(super) fn outcome(action: &Action) -> ActionOutcome {
 }
 
 /// A running server.
-struct Server {
+pub(super) struct Server {
     address: SocketAddr,
     state: Arc<HttpState>,
     client: reqwest::Client,
 }
 
 /// What was answered.
-struct Answer {
-    status: u16,
+pub(super) struct Answer {
+    pub(super) status: u16,
     headers: reqwest::header::HeaderMap,
-    body: String,
+    pub(super) body: String,
 }
 
 impl Answer {
@@ -113,12 +114,12 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
 
     /// Checks that this is an RFC 9457 problem of the status.
-    fn is_problem(&self, status: u16) {
+    pub(super) fn is_problem(&self, status: u16) {
         assert_eq!((self.status, self.header("content-type")), (status, "application/problem+json"));
         let problem = self.json();
         assert_eq!(problem["status"], status);
@@ -128,13 +129,18 @@ impl Answer {
 }
 
 impl Server {
-    async fn start(token: Option<&str>) -> Server {
+    pub(super) async fn start(token: Option<&str>) -> Server {
+        Server::with_archive(token, super::archive_tests::access()).await
+    }
+
+    pub(super) async fn with_archive(token: Option<&str>, archive: ArchiveAccess) -> Server {
         let state = Arc::new(HttpState {
             board: Arc::new(Board::new()),
             metrics: Arc::new(Metrics::new()),
             ready: Arc::new(AtomicBool::new(false)),
             healthy: Arc::new(AtomicBool::new(true)),
             token: token.map(str::to_owned),
+            archive,
             models: vec![id("default", "fraud"), id("a", "twice"), id("b", "twice")],
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -153,7 +159,7 @@ impl Server {
         Answer { status, headers, body: response.text().await.unwrap() }
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(super) async fn get(&self, path: &str) -> Answer {
         self.ask(Method::GET, path, None).await
     }
 }

@@ -3,7 +3,7 @@
 use super::close::{Due, MAX_OPEN_BYTES};
 use super::history::ModelHistory;
 use super::panes::OpenPane;
-use super::sources::{Fit, Sources, key_of};
+use super::sources::{Fit, Folded, Sources, key_of};
 use super::window::ModelWindow;
 use crate::baseline::Watch;
 use crate::tally::SourceKey;
@@ -251,7 +251,7 @@ impl Judge {
             marker.sources.iter().map(|range| self.sources.fit(range, marker.init)).collect();
         let whole = deltas.len() as u64 == marker.n_deltas_here;
         if fits.iter().all(|fit| *fit == Fit::New) && whole {
-            self.sources.accept(marker, true);
+            self.sources.accept(marker, &fits, Folded::Whole);
             self.fold(first_offset, &deltas, &marker.roles, step);
             step.notes.folded_flushes += 1;
         } else if fits.iter().all(|fit| *fit == Fit::Duplicate) && !fits.is_empty() {
@@ -273,23 +273,27 @@ impl Judge {
         deltas: &[Delta],
         step: &mut Step,
     ) {
+        let torn = deltas.len() as u64 != marker.n_deltas_here;
         for (range, fit) in marker.sources.iter().zip(fits).filter(|(_, fit)| **fit != Fit::New) {
             let missing = self.sources.missing_before(range);
             step.notes.incomplete.push(Incomplete { source: key_of(range), fit: *fit, missing });
         }
         if step.notes.incomplete.is_empty() {
             // The ranges fit, but deltas are missing or doubled: a torn transaction.
-            let torn = marker.sources.iter().filter(|range| range.to > range.from).map(|range| Incomplete {
-                source: key_of(range),
-                fit: Fit::Gap,
-                missing: Some((range.from, range.to)),
+            let ranges = marker.sources.iter().filter(|range| range.to > range.from).map(|range| {
+                Incomplete { source: key_of(range), fit: Fit::Gap, missing: Some((range.from, range.to)) }
             });
-            step.notes.incomplete.extend(torn);
+            step.notes.incomplete.extend(ranges);
             step.notes.torn_flushes += 1;
         }
         let twice = fits.iter().any(|fit| matches!(fit, Fit::Duplicate | Fit::Overlap | Fit::Recreated))
             || deltas.len() as u64 > marker.n_deltas_here;
-        self.sources.accept(marker, !twice);
+        let folded = match (twice, torn) {
+            (true, _) => Folded::Dropped,
+            (false, true) => Folded::Torn,
+            (false, false) => Folded::Whole,
+        };
+        self.sources.accept(marker, fits, folded);
         if !twice {
             self.fold(first_offset, deltas, &marker.roles, step);
         }

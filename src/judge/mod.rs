@@ -10,6 +10,7 @@
 //! The promise: every report is exact, or says that it is not. Transactions make it exact; the source offset
 //! ranges in the markers *check* it (streaming.md §3).
 
+pub mod accounting;
 pub mod arms;
 mod close;
 pub mod differences;
@@ -28,6 +29,8 @@ pub mod verdict;
 pub mod window;
 
 #[cfg(test)]
+mod accounting_tests;
+#[cfg(test)]
 mod bounds_tests;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -39,5 +42,7 @@ mod tests;
 pub use close::{MAX_OPEN_BYTES, MIN_OPEN_PANES};
 pub use merge::{Incomplete, Judge, JudgeConfig, Notes, Step};
 pub use sources::Fit;
-pub use state::{DirtyPane, MergeState, ModelSpan, NextOffset, OutcomeTotal, SourceRecord, pane_key};
+pub use state::{
+    DirtyPane, MergeState, ModelSpan, NextOffset, OffsetRange, OutcomeTotal, SourceRecord, pane_key,
+};
 pub use summary::build_reports;

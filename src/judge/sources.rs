@@ -1,5 +1,6 @@
 //! What is known of each source partition: the next offset, its watermark, whether it is idle or stalled.
 
+use super::accounting::Holes;
 use crate::tally::SourceKey;
 use crate::tally::record::{Marker, SourceRange};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,8 +39,24 @@ pub(super) struct SourceState {
     pub(super) flush_interval: i64,
     /// Since when (marker clock) it alone holds the watermark back.
     pub(super) stalled_since: Option<i64>,
-    /// Records read, by outcome.
+    /// Records that were counted, by outcome.
     pub(super) outcomes: BTreeMap<String, u64>,
+    /// The first offset that is counted, if it is known.
+    pub(super) start: Option<i64>,
+    /// Offsets between `start` and `next` that were not counted.
+    pub(super) holes: Holes,
+    /// Records that came again after they were counted, and were dropped.
+    pub(super) doubled: u64,
+}
+
+/// What became of a flush.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Folded {
+    /// All its deltas were folded.
+    Whole,
+    /// Those of its deltas that came were.
+    Torn,
+    Dropped,
 }
 
 /// All source partitions that a judge hears of.
@@ -88,32 +105,31 @@ impl Sources {
         (range.from > next).then_some((next, range.from))
     }
 
-    /// Takes over a marker's word on its sources. `counted`: whether its deltas were folded.
-    pub(super) fn accept(&mut self, marker: &Marker, counted: bool) {
+    /// Takes over a marker's word on its sources. `fits`: how each of them continues what was counted.
+    pub(super) fn accept(&mut self, marker: &Marker, fits: &[Fit], folded: Folded) {
         self.clock = self.clock.max(marker.wall_clock);
-        for range in &marker.sources {
+        for (range, fit) in marker.sources.iter().zip(fits) {
             let state = self.known.entry(key_of(range)).or_default();
-            let restarted = state.topic_uuid != range.topic_uuid && marker.init;
-            state.next = match state.next {
-                Some(next) if !restarted => Some(next.max(range.to)),
-                _ => Some(range.to),
-            };
+            let restarted = state.topic_uuid != range.topic_uuid && marker.init && state.next.is_some();
+            if restarted {
+                *state = SourceState { watermark: state.watermark, ..SourceState::default() };
+            }
+            state.account(range, *fit, folded);
+            state.next = Some(state.next.map_or(range.to, |next| next.max(range.to)));
             state.topic_uuid = range.topic_uuid.clone();
             state.watermark = state.watermark.max(range.watermark);
             state.idle = range.idle;
             state.last_marker = state.last_marker.max(marker.wall_clock);
             state.flush_interval = marker.flush_interval.max(1);
-            if counted {
-                for outcome in &range.outcomes {
-                    *state.outcomes.entry(outcome.outcome.clone()).or_default() += outcome.count;
-                }
-            }
         }
     }
 
     /// A duplicate still shows that its source is alive, unless it is older than what is known.
     pub(super) fn accept_duplicate(&mut self, marker: &Marker) {
         self.clock = self.clock.max(marker.wall_clock);
+        for range in &marker.sources {
+            self.known.entry(key_of(range)).or_default().doubled += records(range);
+        }
     }
 
     fn is_idle(&self, state: &SourceState) -> bool {
@@ -176,6 +192,36 @@ impl Sources {
     pub(super) fn newest_watermark(&self) -> Option<i64> {
         self.known.values().filter_map(|state| state.watermark).max()
     }
+}
+
+impl SourceState {
+    /// Where the records of a range go: to the outcomes, to the holes, or to what was counted before.
+    fn account(&mut self, range: &SourceRange, fit: Fit, folded: Folded) {
+        self.start.get_or_insert(range.from);
+        let next = self.next.unwrap_or(range.from);
+        if folded == Folded::Whole {
+            self.holes.add(next, range.from);
+            for outcome in &range.outcomes {
+                *self.outcomes.entry(outcome.outcome.clone()).or_default() += outcome.count;
+            }
+            return;
+        }
+        match fit {
+            Fit::Duplicate => self.doubled += records(range),
+            // Of another topic: its offsets do not continue the old ones.
+            Fit::Recreated => self.holes.add(range.from, range.to),
+            Fit::New | Fit::Gap | Fit::Overlap | Fit::Uninitialised => {
+                let again = u64::try_from(next - range.from).unwrap_or(0);
+                self.doubled += records(range).min(again);
+                self.holes.add(next, range.to);
+            }
+        }
+    }
+}
+
+/// Records that a range says it read.
+fn records(range: &SourceRange) -> u64 {
+    range.outcomes.iter().map(|outcome| outcome.count).sum()
 }
 
 pub(super) fn key_of(range: &SourceRange) -> SourceKey {

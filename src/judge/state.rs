@@ -1,5 +1,6 @@
 //! What a judge must find again after a restart: its state record, and the panes of its windows.
 
+use super::accounting::Holes;
 use super::history::{ArmSum, ModelHistory, TIERS};
 use super::merge::{Boundary, Judge, JudgeConfig, Replay, WatchRef};
 use super::panes::version_of;
@@ -75,8 +76,33 @@ pub struct SourceRecord {
     pub flush_interval: i64,
     #[prost(sint64, optional, tag = "9")]
     pub stalled_since: Option<i64>,
+    /// Records that were counted.
     #[prost(message, repeated, tag = "10")]
     pub outcomes: Vec<OutcomeTotal>,
+    /// The first offset that is counted, where it is known.
+    #[prost(int64, optional, tag = "11")]
+    pub start: Option<i64>,
+    /// The newest ranges of offsets that were not counted, oldest first.
+    #[prost(message, repeated, tag = "12")]
+    pub missing: Vec<OffsetRange>,
+    /// All such ranges, also those that are no longer listed.
+    #[prost(uint64, tag = "13")]
+    pub missing_ranges: u64,
+    /// Offsets in them.
+    #[prost(uint64, tag = "14")]
+    pub missing_offsets: u64,
+    /// Records that came again after they were counted, and were dropped.
+    #[prost(uint64, tag = "15")]
+    pub doubled: u64,
+}
+
+/// Offsets `from` up to, without, `to`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Message)]
+pub struct OffsetRange {
+    #[prost(int64, tag = "1")]
+    pub from: i64,
+    #[prost(int64, tag = "2")]
+    pub to: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -316,6 +342,11 @@ fn source_record(key: &SourceKey, state: &SourceState) -> SourceRecord {
             .iter()
             .map(|(outcome, count)| OutcomeTotal { outcome: outcome.clone(), count: *count })
             .collect(),
+        start: state.start,
+        missing: state.holes.newest().collect(),
+        missing_ranges: state.holes.ranges(),
+        missing_offsets: state.holes.offsets(),
+        doubled: state.doubled,
     }
 }
 
@@ -330,6 +361,9 @@ fn source_state(record: &SourceRecord) -> (SourceKey, SourceState) {
         flush_interval: record.flush_interval,
         stalled_since: record.stalled_since,
         outcomes: record.outcomes.iter().map(|total| (total.outcome.clone(), total.count)).collect(),
+        start: record.start,
+        holes: Holes::restore(&record.missing, record.missing_ranges, record.missing_offsets),
+        doubled: record.doubled,
     };
     (key, state)
 }

@@ -7,6 +7,7 @@
 //!
 //! Each thread runs one stage and is started again, with a growing pause, when its clients must be rebuilt.
 
+mod archive;
 mod board_stage;
 mod clock;
 mod dead_letters;
@@ -24,6 +25,7 @@ use crate::baseline::Watch;
 use crate::config::{Config, NotifyConfig, WebhookConfig, load_watch};
 use crate::decode::TimeBounds;
 use crate::http::HttpState;
+use crate::http::archive::ArchiveAccess;
 use crate::http::board::Board;
 use crate::judge::JudgeConfig;
 use crate::judge::plan::MeasurePlan;
@@ -42,6 +44,7 @@ use std::time::{Duration, Instant};
 use supervise::supervise;
 use tally_stage::Shared;
 
+pub use archive::TopicArchive;
 pub use clock::now;
 
 /// Which stages a process runs.
@@ -55,6 +58,8 @@ pub enum Stages {
 
 /// How long stages may take to end; then the process leaves anyway.
 const DRAIN_LIMIT: Duration = Duration::from_secs(8);
+/// How long a reading that an HTTP request asks for may take; the request has 10 s.
+const READ_LIMIT: Duration = Duration::from_secs(8);
 
 /// A running service.
 pub struct Service {
@@ -97,6 +102,11 @@ pub async fn start(config: Config, stages: Stages) -> anyhow::Result<Service> {
         ready: Arc::clone(&shared.ready),
         healthy: Arc::new(AtomicBool::new(true)),
         token: read_token(&config)?,
+        archive: ArchiveAccess::new(Arc::new(TopicArchive::new(
+            client.clone(),
+            config.topics.own(),
+            READ_LIMIT,
+        ))),
         models: config.models.iter().map(|model| model.id.clone()).collect(),
     });
     let (http_stop, stopped) = tokio::sync::oneshot::channel::<()>();

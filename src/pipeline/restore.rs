@@ -61,7 +61,7 @@ impl Slot {
     }
 }
 
-const MERGE_KEY: &str = "merge";
+pub(super) const MERGE_KEY: &str = "merge";
 
 fn memory_key(id: &ModelId) -> String {
     format!("model|{}|{}", id.namespace, id.name)

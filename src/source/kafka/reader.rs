@@ -74,9 +74,116 @@ impl TopicReader {
     }
 }
 
+/// Where reading a partition begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFrom {
+    Beginning,
+    /// At most this many offsets before its end.
+    Last(i64),
+    /// The first record that was written at this time or later (milliseconds since 1970).
+    Time(i64),
+}
+
+/// Reads whole partitions one after the other, outside any group, to where each ends when it is asked for.
+pub struct PartitionReader {
+    consumer: BaseConsumer<Quiet>,
+    /// Asks where partitions end.
+    ends: Option<BaseConsumer<Quiet>>,
+}
+
+impl PartitionReader {
+    /// Reads what is committed.
+    ///
+    /// # Errors
+    /// When the client cannot be made of its settings.
+    pub fn new(settings: &ClientSettings, role: &str) -> KafkaResult<PartitionReader> {
+        Ok(PartitionReader { consumer: plain_consumer(settings, role)?, ends: None })
+    }
+
+    /// Waits for transactions that are open in a partition: what one commit wrote to several partitions may
+    /// become visible in one before the other.
+    ///
+    /// # Errors
+    /// As for [`PartitionReader::new`].
+    pub fn waiting(settings: &ClientSettings, role: &str) -> KafkaResult<PartitionReader> {
+        Ok(PartitionReader {
+            ends: Some(whole_log(settings, role)?),
+            ..PartitionReader::new(settings, role)?
+        })
+    }
+
+    /// How many partitions a topic has; 0 when there is no such topic.
+    ///
+    /// # Errors
+    /// When no broker answers.
+    pub fn partitions(&self, topic: &str) -> KafkaResult<i32> {
+        let metadata = self.consumer.fetch_metadata(Some(topic), CALL_TIMEOUT)?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none());
+        Ok(found.map_or(0, |found| found.partitions().len() as i32))
+    }
+
+    /// Reads a partition: key and value of every committed record. Ends early, without an error, when `take`
+    /// returns false.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached, or the end is not reached by `deadline` (`KafkaError::Canceled`).
+    pub fn read(
+        &self,
+        topic: &str,
+        partition: i32,
+        from: ReadFrom,
+        deadline: Instant,
+        mut take: impl FnMut(&[u8], Option<&[u8]>) -> bool,
+    ) -> KafkaResult<()> {
+        let ends = self.ends.as_ref().unwrap_or(&self.consumer);
+        let (low, high) = ends.fetch_watermarks(topic, partition, CALL_TIMEOUT)?;
+        let start = match from {
+            ReadFrom::Beginning => low,
+            ReadFrom::Last(offsets) => low.max(high - offsets),
+            ReadFrom::Time(time) => self.offset_at(topic, partition, time)?.unwrap_or(high).max(low),
+        };
+        if start >= high {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(start))?;
+        self.consumer.assign(&list)?;
+        drop(list);
+        loop {
+            match self.consumer.poll(Duration::from_millis(20)) {
+                // What the partition before had still under way is of no interest.
+                Some(Ok(message)) if message.partition() != partition || message.topic() != topic => {}
+                Some(Ok(message)) if message.offset() >= high => return Ok(()),
+                Some(Ok(message)) => {
+                    let wanted = take(message.key().unwrap_or_default(), message.payload());
+                    if !wanted || message.offset() + 1 >= high {
+                        return Ok(());
+                    }
+                }
+                Some(Err(error)) => tracing::debug!(%error, topic, partition, "reading a partition"),
+                // Aborted and control records at the end move the position, but yield no message.
+                None if position(&self.consumer, topic, partition) >= high => return Ok(()),
+                None => {}
+            }
+            if Instant::now() > deadline {
+                return Err(KafkaError::Canceled);
+            }
+        }
+    }
+
+    fn offset_at(&self, topic: &str, partition: i32, time: i64) -> KafkaResult<Option<i64>> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(time))?;
+        let found = self.consumer.offsets_for_times(list, CALL_TIMEOUT)?;
+        Ok(match found.find_partition(topic, partition).map(|element| element.offset()) {
+            Some(Offset::Offset(offset)) => Some(offset),
+            _ => None,
+        })
+    }
+}
+
 /// Reads one partition from its beginning to where it ends now: key and value of every committed record. Waits
-/// for transactions that are open in it: what one commit wrote to several partitions may become visible in one
-/// before the other.
+/// for transactions that are open in it.
 ///
 /// # Errors
 /// When the broker cannot be reached, or the end is not reached within `limit`.
@@ -88,33 +195,11 @@ pub fn read_partition(
     limit: Duration,
     mut take: impl FnMut(&[u8], Option<&[u8]>),
 ) -> KafkaResult<()> {
-    let (low, high) = whole_log(settings, role)?.fetch_watermarks(topic, partition, CALL_TIMEOUT)?;
-    if low >= high {
-        return Ok(());
-    }
-    let consumer = plain_consumer(settings, role)?;
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, partition, Offset::Offset(low))?;
-    consumer.assign(&list)?;
-    drop(list);
-    let deadline = Instant::now() + limit;
-    loop {
-        match consumer.poll(Duration::from_millis(20)) {
-            Some(Ok(message)) => {
-                take(message.key().unwrap_or_default(), message.payload());
-                if message.offset() + 1 >= high {
-                    return Ok(());
-                }
-            }
-            Some(Err(error)) => tracing::debug!(%error, topic, partition, "reading a partition"),
-            // Aborted and control records at the end move the position, but yield no message.
-            None if position(&consumer, topic, partition) >= high => return Ok(()),
-            None => {}
-        }
-        if Instant::now() > deadline {
-            return Err(KafkaError::Canceled);
-        }
-    }
+    let reader = PartitionReader::waiting(settings, role)?;
+    reader.read(topic, partition, ReadFrom::Beginning, Instant::now() + limit, |key, payload| {
+        take(key, payload);
+        true
+    })
 }
 
 fn position(consumer: &BaseConsumer<Quiet>, topic: &str, partition: i32) -> i64 {
