@@ -119,6 +119,8 @@ metrics! {
     consumer_lag: GaugeVec = "tidegate_consumer_lag_records" ["topic", "partition"];
     /// Time from the start of a flush to its committed transaction.
     flush_duration: HistogramVec = "tidegate_flush_duration_seconds" ["stage"];
+    /// Time to read back what a stage needs of the partitions it was assigned.
+    restore_duration: HistogramVec = "tidegate_restore_duration_seconds" ["stage"];
     /// Flushes by outcome.
     flushes: IntCounterVec = "tidegate_flushes_total" ["outcome"];
     /// Event time up to which a model's sources are complete, in seconds since 1970.

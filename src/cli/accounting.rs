@@ -4,7 +4,7 @@ use super::table::render;
 use crate::config::{self, EXIT_CONFIG};
 use crate::http::archive::Archive;
 use crate::judge::accounting::{Accounting, SourceAccount};
-use crate::pipeline::{self, TopicArchive};
+use crate::pipeline::TopicArchive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub fn run(args: AccountingArgs) -> anyhow::Result<u8> {
             return Ok(EXIT_CONFIG);
         }
     };
-    let archive = TopicArchive::new(pipeline::client_settings(&config), config.topics.own(), LIMIT);
+    let archive = TopicArchive::new(&config, LIMIT);
     let accounting = archive.accounting().map_err(anyhow::Error::msg)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&accounting)?);

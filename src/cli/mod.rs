@@ -4,6 +4,7 @@ pub mod accounting;
 pub mod baseline;
 pub mod check;
 pub mod demo;
+pub mod panes;
 mod recorded;
 #[cfg(test)]
 mod recorded_tests;
@@ -31,6 +32,7 @@ enum Command {
     /// Check a configuration and say everything that is wrong with it.
     Check(check::CheckArgs),
     Accounting(accounting::AccountingArgs),
+    Panes(panes::PanesArgs),
 }
 
 /// Runs the command of this process and returns its exit code: 0 done, 1 failed, 64 bad configuration.
@@ -42,6 +44,7 @@ pub fn run() -> u8 {
         Command::Baseline(args) => baseline::run(args).map(|()| 0),
         Command::Check(args) => Ok(check::run(args)),
         Command::Accounting(args) => accounting::run(args),
+        Command::Panes(args) => panes::run(args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("tidegate: {error:#}");

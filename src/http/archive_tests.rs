@@ -1,9 +1,10 @@
 //! What is read from Kafka on demand, with an archive in memory.
 
-use super::archive::{Archive, ArchiveAccess};
+use super::archive::{Archive, ArchiveAccess, PanesError, PanesQuery};
 use super::tests::Server;
 use crate::judge::accounting::{self, Accounting};
 use crate::judge::{MergeState, OutcomeTotal, SourceRecord};
+use crate::tally::record::{Counts, PaneRecord, RoleCount};
 use std::sync::{Arc, Condvar, Mutex};
 
 /// An archive that answers as it is told.
@@ -31,6 +32,19 @@ fn state() -> MergeState {
     MergeState { sources: vec![source], ..MergeState::default() }
 }
 
+fn pane(start: i64) -> [PaneRecord; 2] {
+    let (pane_len, version, complete) = (1_000, "v1".to_owned(), start != 5_000);
+    let head =
+        PaneRecord { start, pane_len, panes: 1, filled: 1, version, complete, ..PaneRecord::default() };
+    let roles = RoleCount { stable: 7, ..RoleCount::default() };
+    let counts = Counts { rows: 7, missing: 1, cells: vec![1, 4, 0, 2], ..Counts::default() };
+    let (series, grid_hash) = ("amount".to_owned(), 0xabc);
+    [
+        PaneRecord { of: 2, roles: Some(roles), ..head.clone() },
+        PaneRecord { series, grid_hash, counts: Some(counts), ..head },
+    ]
+}
+
 impl Archive for Fake {
     fn accounting(&self) -> Result<Accounting, String> {
         if let Some(gate) = &self.open {
@@ -38,6 +52,14 @@ impl Archive for Fake {
             drop(gate.1.wait_while(open, |open| !*open).unwrap());
         }
         if self.broken { Err("no broker answers".to_owned()) } else { Ok(accounting::account(&[state()])) }
+    }
+
+    /// Ten panes of one second with a numeric series.
+    fn panes(&self, query: &PanesQuery) -> Result<Vec<PaneRecord>, PanesError> {
+        assert_eq!((query.model.namespace.as_str(), query.model.name.as_str()), ("default", "fraud"));
+        let wanted = |start: &i64| query.parts.contains(1, *start);
+        let records: Vec<PaneRecord> = (0..10).map(|n| n * 1_000).filter(wanted).flat_map(pane).collect();
+        if records.len() > query.limit { Err(PanesError::TooMany(query.limit)) } else { Ok(records) }
     }
 }
 
@@ -86,4 +108,48 @@ async fn readings_are_bounded_and_the_next_one_is_told_to_come_again() {
     gate.1.notify_all();
     assert_eq!((first.await.unwrap(), second.await.unwrap()), (200, 200));
     assert_eq!(server.get("/api/v1/accounting").await.status, 200);
+}
+
+#[tokio::test]
+async fn panes_are_told_with_their_cells() {
+    let server = Server::start(None).await;
+    let path = "/api/v1/models/fraud/panes?from=1970-01-01T00:00:04Z&to=1970-01-01T00:00:06Z";
+    let answer = server.get(path).await;
+    assert_eq!(answer.status, 200);
+    let panes = answer.json()["panes"].clone();
+    assert_eq!(panes.as_array().map(Vec::len), Some(2));
+    assert_eq!((&panes[0]["complete"], &panes[1]["complete"]), (&true.into(), &false.into()));
+    let expected = serde_json::json!({
+        "model_version": "v1", "start": "1970-01-01T00:00:04.000Z", "end": "1970-01-01T00:00:05.000Z",
+        "length": 1, "filled": 1, "complete": true, "revision": 0,
+        "events": {"stable": 7, "canary": 0, "unset": 0},
+        "series": [{"name": "amount", "of": "feature", "grid": "0000000000000abc", "rows": 7, "n": 6, "missing": 1,
+            "type_errors": 0, "out_of_range": 0, "non_finite": 0, "cells": [[1, 4], [2, 2]]}]
+    });
+    assert_eq!(panes[0], expected);
+}
+
+#[tokio::test]
+async fn bad_and_too_large_ranges_are_problems() {
+    let server = Server::start(None).await;
+    let path = |query: &str| format!("/api/v1/models/fraud/panes?{query}");
+    let all = "from=1970-01-01T00:00:00Z&to=1970-01-01T00:01:00Z";
+    for query in [
+        String::new(),
+        "from=yesterday&to=1970-01-01T00:01:00Z".to_owned(),
+        "to=1970-01-01T00:00:00Z&from=1970-01-01T00:00:00Z".to_owned(),
+        format!("{all}&length=2"),
+        format!("{all}&limit=0"),
+        format!("{all}&limit=20001"),
+        format!("{all}&colour=red"),
+        // Ten panes have twenty records.
+        format!("{all}&limit=19"),
+    ] {
+        server.get(&path(&query)).await.is_problem(400);
+    }
+    assert_eq!(server.get(&path(&format!("{all}&limit=20"))).await.status, 200);
+    server
+        .get("/api/v1/models/other/panes?from=1970-01-01T00:00:00Z&to=1970-01-01T00:01:00Z")
+        .await
+        .is_problem(404);
 }

@@ -4,6 +4,7 @@ pub mod archive;
 pub mod board;
 pub mod gauges;
 pub mod page;
+pub mod panes;
 
 #[cfg(test)]
 mod archive_tests;
@@ -67,6 +68,7 @@ pub fn router(state: Arc<HttpState>) -> Router {
         .route("/api/v1/models", get(models))
         .route("/api/v1/models/{model}", get(model))
         .route("/api/v1/models/{model}/reports", get(reports))
+        .route("/api/v1/models/{model}/panes", get(archive::stored_panes))
         .route("/api/v1/accounting", get(archive::accounting))
         .route("/metrics", get(render_metrics))
         .route("/healthz", get(healthz))

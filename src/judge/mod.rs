@@ -23,6 +23,7 @@ pub mod plan;
 pub mod report;
 mod sources;
 mod state;
+pub mod stored;
 pub mod streaks;
 mod summary;
 pub mod verdict;
@@ -36,6 +37,8 @@ mod bounds_tests;
 pub(crate) mod fixture;
 #[cfg(test)]
 mod merge_tests;
+#[cfg(test)]
+mod stored_tests;
 #[cfg(test)]
 mod tests;
 

@@ -264,6 +264,24 @@ impl Judge {
         judge
     }
 
+    /// Event time (milliseconds since 1970) before which no closed pane or sum that this judge needs starts;
+    /// `None` when it needs none.
+    pub fn oldest_pane_needed(&self) -> Option<i64> {
+        let longest = *TIERS.last()?;
+        Some(self.oldest_index(longest)?.saturating_mul(self.config.pane_ms))
+    }
+
+    /// Whether a closed pane, or a sum of so many panes, is recent enough to be restored.
+    pub fn needs_pane(&self, panes: u32, start: i64) -> bool {
+        let index = start.div_euclid(self.config.pane_ms);
+        self.oldest_index(i64::from(panes)).is_some_and(|oldest| index >= oldest)
+    }
+
+    fn oldest_index(&self, length: i64) -> Option<i64> {
+        let late = self.config.allowed_lateness_ms.div_euclid(self.config.pane_ms).max(1);
+        Some(self.closed_to?.saturating_sub(8 * length + late))
+    }
+
     /// Takes back a closed pane or sum, if it is of this partition's models, its grid, and recent enough.
     pub fn restore_pane(&mut self, record: &PaneRecord) {
         let Some(version) = version_of(&self.watch.0, &record.namespace, &record.model, &record.version)
@@ -271,14 +289,11 @@ impl Judge {
             return;
         };
         let Some(tier) = TIERS.iter().position(|length| *length == i64::from(record.panes)) else { return };
-        let Some(history) = self.models.get_mut(&version.model) else { return };
-        let late = self.config.allowed_lateness_ms.div_euclid(self.config.pane_ms).max(1);
-        let index = record.start.div_euclid(self.config.pane_ms);
-        let closed_to = self.closed_to.unwrap_or(i64::MIN);
-        if record.pane_len != self.config.pane_ms || index < closed_to.saturating_sub(8 * TIERS[tier] + late)
-        {
+        if record.pane_len != self.config.pane_ms || !self.needs_pane(record.panes, record.start) {
             return;
         }
+        let Some(history) = self.models.get_mut(&version.model) else { return };
+        let index = record.start.div_euclid(self.config.pane_ms);
         let watched = self.watch.0.version(version);
         let arm = history.tiers[tier].entry(index).or_default().entry(version.version).or_default();
         arm.filled = record.filled;

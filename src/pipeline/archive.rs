@@ -1,16 +1,22 @@
 //! Reads what the topics keep, when somebody asks.
 
-use crate::config::OwnTopics;
-use crate::http::archive::Archive;
+use crate::config::{Config, OwnTopics};
+use crate::http::archive::{Archive, PanesError, PanesQuery};
 use crate::judge::MergeState;
 use crate::judge::accounting::{self, Accounting};
 use crate::source::kafka::{ClientSettings, PartitionReader, ReadFrom};
+use crate::tally::merge_partition;
+use crate::tally::record::{FORMAT, PaneRecord};
 use prost::Message;
 use rdkafka::error::KafkaError;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// The end of a state partition that holds its newest record almost always: one is written with every commit.
 const STATE_TAIL: i64 = 4_096;
+
+/// Bytes of pane records that one reading keeps.
+const MAX_PANE_BYTES: usize = 64 << 20;
 
 /// The topics of one Tidegate.
 #[derive(Clone)]
@@ -18,12 +24,18 @@ pub struct TopicArchive {
     client: ClientSettings,
     own: OwnTopics,
     limit: Duration,
+    clock_margin_ms: i64,
 }
 
 impl TopicArchive {
     /// `limit`: how long one reading may take.
-    pub fn new(client: ClientSettings, own: OwnTopics, limit: Duration) -> TopicArchive {
-        TopicArchive { client, own, limit }
+    pub fn new(config: &Config, limit: Duration) -> TopicArchive {
+        TopicArchive {
+            client: super::client_settings(config),
+            own: config.topics.own(),
+            limit,
+            clock_margin_ms: super::clock_margin_ms(config),
+        }
     }
 
     fn reader(&self) -> Result<PartitionReader, String> {
@@ -62,5 +74,92 @@ impl Archive for TopicArchive {
             states.extend(found.map_err(|error| why(topic, &error))?);
         }
         Ok(accounting::account(&states))
+    }
+
+    fn panes(&self, query: &PanesQuery) -> Result<Vec<PaneRecord>, PanesError> {
+        let Some(earliest) = query.parts.earliest() else { return Ok(Vec::new()) };
+        let (deadline, topic) = (Instant::now() + self.limit, &self.own.panes);
+        let unavailable = |error: &KafkaError| PanesError::Unavailable(why(topic, error));
+        let reader = self.reader().map_err(PanesError::Unavailable)?;
+        let partitions = reader.partitions(topic).map_err(|error| unavailable(&error))?;
+        if partitions == 0 {
+            return Err(PanesError::Unavailable(format!("topic {topic} does not exist")));
+        }
+        let (namespace, name) = (&query.model.namespace, &query.model.name);
+        let partition = merge_partition(namespace, name, partitions as u32) as i32;
+        let mut found = Found::new(query);
+        let from = ReadFrom::Time(earliest.saturating_sub(self.clock_margin_ms));
+        reader
+            .read(topic, partition, from, deadline, |key, payload| found.take(key, payload))
+            .map_err(|error| unavailable(&error))?;
+        found.end()
+    }
+}
+
+/// The records of a query so far.
+struct Found<'a> {
+    query: &'a PanesQuery,
+    prefix: String,
+    /// Key → record and its size.
+    records: BTreeMap<Vec<u8>, (PaneRecord, usize)>,
+    bytes: usize,
+    too_many: bool,
+}
+
+impl<'a> Found<'a> {
+    fn new(query: &'a PanesQuery) -> Found<'a> {
+        let prefix = format!("{}|{}|", query.model.namespace, query.model.name);
+        Found { query, prefix, records: BTreeMap::new(), bytes: 0, too_many: false }
+    }
+
+    /// Returns whether more may follow.
+    fn take(&mut self, key: &[u8], payload: Option<&[u8]>) -> bool {
+        if !key.starts_with(self.prefix.as_bytes()) || !self.is_wanted(key) {
+            return true;
+        }
+        let Some(payload) = payload else {
+            if let Some((_, bytes)) = self.records.remove(key) {
+                self.bytes -= bytes;
+            }
+            return true;
+        };
+        let Some(record) = PaneRecord::decode(payload).ok().filter(|record| self.fits(record)) else {
+            return true;
+        };
+        if self.records.get(key).is_some_and(|(known, _)| known.revision > record.revision) {
+            return true;
+        }
+        self.bytes += payload.len();
+        if let Some((_, before)) = self.records.insert(key.to_vec(), (record, payload.len())) {
+            self.bytes -= before;
+        }
+        self.too_many = self.records.len() > self.query.limit || self.bytes > MAX_PANE_BYTES;
+        !self.too_many
+    }
+
+    /// By the key alone, which ends in the length in panes and the start: most records need no decoding.
+    fn is_wanted(&self, key: &[u8]) -> bool {
+        super::restore::part_of(key).is_none_or(|(panes, start)| self.query.parts.contains(panes, start))
+    }
+
+    fn fits(&self, record: &PaneRecord) -> bool {
+        let PanesQuery { model, version, series, parts, .. } = self.query;
+        record.format == FORMAT
+            && (&record.namespace, &record.model) == (&model.namespace, &model.name)
+            && version.as_ref().is_none_or(|version| *version == record.version)
+            && (record.roles.is_some() || series.as_ref().is_none_or(|series| *series == record.series))
+            && parts.contains(record.panes, record.start)
+    }
+
+    fn end(self) -> Result<Vec<PaneRecord>, PanesError> {
+        if self.too_many {
+            return Err(PanesError::TooMany(self.query.limit));
+        }
+        let mut records: Vec<PaneRecord> = self.records.into_values().map(|(record, _)| record).collect();
+        records.sort_by(|a, b| {
+            let order = |one: &PaneRecord| (one.start, one.panes);
+            order(a).cmp(&order(b)).then_with(|| a.version.cmp(&b.version))
+        });
+        Ok(records)
     }
 }

@@ -15,8 +15,8 @@ use crate::judge::{JudgeConfig, Step, pane_key};
 use crate::metrics::Metrics;
 use crate::policy::evaluate::{Conclusion, ModelRules, evaluate};
 use crate::source::kafka::{
-    Assignment, ClientSettings, GroupConsumer, Member, Outgoing, StartOffset, TopicPartition, Transaction,
-    TransactionalProducer, committed_when_stable,
+    Assignment, ClientSettings, GroupConsumer, Member, Outgoing, PartitionReader, StartOffset,
+    TopicPartition, Transaction, TransactionalProducer, committed_when_stable,
 };
 use crate::tally::SourceKey;
 use crate::tally::record::{FORMAT, TallyRecord};
@@ -62,6 +62,8 @@ pub struct JudgeSettings {
     /// Per model of the watch: its rules. Replaced together with the watch.
     pub rules: RulesOf,
     pub max_exported_series: usize,
+    /// How much earlier than its pane's start a pane's record may have been written.
+    pub clock_margin_ms: i64,
 }
 
 struct JudgeAssignment {
@@ -94,9 +96,15 @@ impl Assignment for JudgeAssignment {
             return Vec::new();
         }
         let mut starts = Vec::new();
-        for partition in partitions {
+        let started = Instant::now();
+        let reader = PartitionReader::waiting(&self.settings.client, "restore");
+        let restore = |partition: i32| {
+            let reader = reader.as_ref().map_err(|error| format!("a reader could not be made: {error}"))?;
             let expected = lock(&self.expected).clone();
-            match restore::slot(&self.settings, member, &self.watch, expected, partition.partition) {
+            restore::slot(&self.settings, reader, member, &self.watch, expected, partition)
+        };
+        for partition in partitions {
+            match restore(partition.partition) {
                 Ok(slot) => {
                     starts.push(StartOffset { partition: partition.clone(), offset: slot.judge.applied() });
                     lock(&self.slots).insert(partition.partition, slot);
@@ -107,7 +115,12 @@ impl Assignment for JudgeAssignment {
                 }
             }
         }
-        tracing::info!(partitions = partitions.len(), "judge: partitions assigned");
+        let took = started.elapsed();
+        if !partitions.is_empty() {
+            self.metrics.restore_duration.with_label_values(&["judge"]).observe(took.as_secs_f64());
+        }
+        let took_ms = took.as_millis() as u64;
+        tracing::info!(partitions = partitions.len(), took_ms, "judge: partitions assigned");
         starts
     }
 

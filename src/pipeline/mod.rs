@@ -102,11 +102,7 @@ pub async fn start(config: Config, stages: Stages) -> anyhow::Result<Service> {
         ready: Arc::clone(&shared.ready),
         healthy: Arc::new(AtomicBool::new(true)),
         token: read_token(&config)?,
-        archive: ArchiveAccess::new(Arc::new(TopicArchive::new(
-            client.clone(),
-            config.topics.own(),
-            READ_LIMIT,
-        ))),
+        archive: ArchiveAccess::new(Arc::new(TopicArchive::new(&config, READ_LIMIT))),
         models: config.models.iter().map(|model| model.id.clone()).collect(),
     });
     let (http_stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -149,6 +145,12 @@ pub fn client_settings(config: &Config) -> ClientSettings {
         properties: config.kafka.client.clone(),
         client_id: format!("tidegate-{}", config.kafka.instance),
     }
+}
+
+/// How much earlier than its pane's start a record of a closed pane may have been written: events may be ahead
+/// of the clock by `max_future`, and clocks are not the same.
+fn clock_margin_ms(config: &Config) -> i64 {
+    millis(config.windows.max_future).saturating_add(3_600_000)
 }
 
 async fn check_topics(config: &Config, client: &ClientSettings) -> anyhow::Result<()> {
@@ -253,6 +255,7 @@ fn judge_settings(config: &Config, client: &ClientSettings) -> judge_stage::Judg
             max_stall_ms: millis(windows.max_stall),
         },
         rules: Arc::new(rules),
+        clock_margin_ms: clock_margin_ms(config),
         max_exported_series: config.models.iter().map(|model| model.max_exported_series).max().unwrap_or(200),
     }
 }

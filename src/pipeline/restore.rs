@@ -7,7 +7,7 @@ use crate::event::ModelId;
 use crate::judge::window::ModelWindow;
 use crate::judge::{Judge, MergeState};
 use crate::policy::evaluate::{Conclusion, ModelMemory, ModelRules};
-use crate::source::kafka::{Outgoing, read_partition};
+use crate::source::kafka::{Outgoing, PartitionReader, ReadFrom};
 use crate::tally::SourceKey;
 use crate::tally::merge_partition;
 use crate::tally::record::PaneRecord;
@@ -15,7 +15,7 @@ use prost::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long reading a partition's state or panes may take before the stage starts over.
 const READ_LIMIT: Duration = Duration::from_secs(60);
@@ -73,6 +73,7 @@ fn memory_key(id: &ModelId) -> String {
 /// A sentence that says what could not be read.
 pub(super) fn slot<C: ConsumerContext>(
     settings: &JudgeSettings,
+    reader: &PartitionReader,
     member: &BaseConsumer<C>,
     watch: &Arc<Watch>,
     expected: BTreeSet<SourceKey>,
@@ -83,7 +84,7 @@ pub(super) fn slot<C: ConsumerContext>(
     let mut state: Option<MergeState> = None;
     let mut memories: BTreeMap<Vec<u8>, ModelMemory> = BTreeMap::new();
     let mut unreadable = 0;
-    read(settings, &own.state, partition, |key, payload| match payload {
+    read(reader, &own.state, partition, ReadFrom::Beginning, |key, payload| match payload {
         Some(payload) if key == MERGE_KEY.as_bytes() => match MergeState::decode(payload) {
             Ok(found) => state = Some(found),
             Err(_) => unreadable += 1,
@@ -103,11 +104,15 @@ pub(super) fn slot<C: ConsumerContext>(
         Some(state) => Judge::restore(settings.judge, Arc::clone(watch), expected, &state),
         None => Judge::new(settings.judge, Arc::clone(watch), expected, low),
     };
-    read(settings, &own.panes, partition, |_, payload| {
-        if let Some(Ok(record)) = payload.map(PaneRecord::decode) {
-            judge.restore_pane(&record);
-        }
-    })?;
+    if let Some(oldest) = judge.oldest_pane_needed() {
+        let from = ReadFrom::Time(oldest.saturating_sub(settings.clock_margin_ms));
+        read(reader, &own.panes, partition, from, |key, payload| {
+            let needed = part_of(key).is_none_or(|(panes, start)| judge.needs_pane(panes, start));
+            if let Some(Ok(record)) = payload.filter(|_| needed).map(PaneRecord::decode) {
+                judge.restore_pane(&record);
+            }
+        })?;
+    }
     let mut models = BTreeMap::new();
     for (index, rules) in (settings.rules)(watch).into_iter().enumerate() {
         let id = &rules.plan.watched().id;
@@ -135,13 +140,26 @@ fn tallies<C: ConsumerContext>(
 }
 
 fn read(
-    settings: &JudgeSettings,
+    reader: &PartitionReader,
     topic: &str,
     partition: i32,
-    take: impl FnMut(&[u8], Option<&[u8]>),
+    from: ReadFrom,
+    mut take: impl FnMut(&[u8], Option<&[u8]>),
 ) -> Result<(), String> {
-    read_partition(&settings.client, "restore", topic, partition, READ_LIMIT, take)
+    let all = |key: &[u8], payload: Option<&[u8]>| {
+        take(key, payload);
+        true
+    };
+    reader
+        .read(topic, partition, from, Instant::now() + READ_LIMIT, all)
         .map_err(|error| format!("{topic}[{partition}] could not be read: {error}"))
+}
+
+/// Length in panes and start of a record of `tidegate.panes`, by its key ([`crate::judge::pane_key`]).
+pub(super) fn part_of(key: &[u8]) -> Option<(u32, i64)> {
+    let mut parts = std::str::from_utf8(key).ok()?.rsplit('|');
+    let start = parts.next()?.parse().ok()?;
+    Some((parts.next()?.parse().ok()?, start))
 }
 
 /// The records a conclusion becomes: reports, alerts, actions.

@@ -1,6 +1,7 @@
 //! The one integration-test binary: every file more would link the whole program once more.
 
 mod bad_input_tests;
+mod archive_tests;
 mod broker;
 mod broker_tests;
 mod data;

@@ -67,6 +67,7 @@ fn exercise(metrics: &Metrics) {
     metrics.topic_stopped.with_label_values(&["events"]).set(1.0);
     metrics.consumer_lag.with_label_values(&["events", "0"]).set(3.0);
     metrics.flush_duration.with_label_values(&["tally"]).observe(0.2);
+    metrics.restore_duration.with_label_values(&["judge"]).observe(0.2);
     metrics.flushes.with_label_values(&["committed"]).inc();
     metrics.watermark.with_label_values(&["fraud", "default"]).set(1.7e9);
     metrics.event_to_report.with_label_values(&["fraud", "default"]).observe(2.0);

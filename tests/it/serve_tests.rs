@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Distinct values of the test feature: each is a cut, so cell 2v+1 counts the value v.
 const VALUES: u64 = 8;
 
-fn now_ms() -> i64 {
+pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_millis() as i64
 }
 
@@ -20,7 +20,7 @@ fn training() -> Vec<Vec<String>> {
         .collect()
 }
 
-fn plain(bench: Bench<'_>) -> Bench<'_> {
+pub fn plain(bench: Bench<'_>) -> Bench<'_> {
     let path = baseline(bench.dir.path(), "m", "v1", &["x", "score"], &training(), &["score"]);
     bench.model("m", &[("v1", path)], "")
 }
@@ -32,7 +32,7 @@ fn event(version: &str, role: &str, time: i64, x: u64, score: f64) -> String {
 }
 
 /// Events spread over `seconds` of event time from `start`; the n-th has x = n mod 8.
-fn stream(start: i64, seconds: i64, per_second: i64) -> Vec<String> {
+pub fn stream(start: i64, seconds: i64, per_second: i64) -> Vec<String> {
     let count = seconds * per_second;
     let one = |n: i64| {
         event("v1", "stable", start + n * 1_000 / per_second, n as u64 % VALUES, (n % 100) as f64 / 100.0)
@@ -59,7 +59,7 @@ fn counted(bench: &Bench<'_>) -> BTreeMap<i64, Vec<u64>> {
     panes.map(|((.., start), pane)| (start, cells(&pane, 2 * VALUES as usize + 1))).collect()
 }
 
-fn wait_counted(bench: &Bench<'_>, events: u64) {
+pub fn wait_counted(bench: &Bench<'_>, events: u64) {
     wait_until(LIMIT, &format!("{events} events in closed panes"), || {
         (bench.counted_events() >= events).then_some(())
     });

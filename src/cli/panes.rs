@@ -1,0 +1,243 @@
+//! `tidegate panes`: what was counted in the past, and the past judged again.
+
+use super::table::{percent, render};
+use crate::baseline::Watch;
+use crate::config::{self, Config, ConfigError, EXIT_CONFIG, ModelConfig};
+use crate::event::EventTime;
+use crate::http::archive::{Archive, PanesQuery, Parts};
+use crate::http::panes::{PaneView, views};
+use crate::judge::build_reports;
+use crate::judge::measure::measure;
+use crate::judge::plan::MeasurePlan;
+use crate::judge::report::Report;
+use crate::judge::stored;
+use crate::judge::streaks::Streaks;
+use crate::judge::verdict::Thresholds;
+use crate::pipeline::TopicArchive;
+use anyhow::{Context, bail};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long one reading of the panes may take.
+const LIMIT: Duration = Duration::from_secs(600);
+/// Records a judgement may be made of: a week of a model with hundreds of series, in sums.
+const JUDGE_LIMIT: usize = 200_000;
+
+/// Show what was counted in a stretch of event time, or judge it again
+///
+/// Reads closed panes and sums of panes, which are kept for `topics.retention`. With `--judge`, their sum is
+/// measured against the configured baselines and the report of each version is printed as JSON; one window, so
+/// thresholds need to be reached once only.
+#[derive(Debug, clap::Args)]
+pub struct PanesArgs {
+    /// The configuration file (TOML)
+    config: PathBuf,
+    /// Name of the model
+    #[arg(long)]
+    model: String,
+    /// Its namespace, when several have a model of this name
+    #[arg(long)]
+    namespace: Option<String>,
+    /// One version only
+    #[arg(long)]
+    version: Option<String>,
+    /// One feature or prediction only
+    #[arg(long, conflicts_with = "judge")]
+    series: Option<String>,
+    /// From this event time on (RFC 3339)
+    #[arg(long)]
+    from: String,
+    /// Up to this event time (RFC 3339)
+    #[arg(long)]
+    to: String,
+    /// Panes, or sums of 4 or 16
+    #[arg(long, default_value_t = 1, value_parser = length, conflicts_with = "judge")]
+    length: u32,
+    /// The most records (a pane's events, or one series of it) to be read
+    #[arg(long, default_value_t = 20_000, conflicts_with = "judge")]
+    limit: usize,
+    /// Print JSON, with the counts of every cell
+    #[arg(long)]
+    json: bool,
+    /// Measure the sum of all of it against the baselines, and canary against stable; print reports as JSON
+    #[arg(long)]
+    judge: bool,
+    /// Another threshold than the configured one
+    #[arg(long, requires = "judge")]
+    psi_warning: Option<f64>,
+    /// Another threshold than the configured one
+    #[arg(long, requires = "judge")]
+    psi_drift: Option<f64>,
+    /// Another threshold than the configured one
+    #[arg(long, requires = "judge")]
+    ks_warning: Option<f64>,
+    /// Another threshold than the configured one
+    #[arg(long, requires = "judge")]
+    ks_drift: Option<f64>,
+    /// Another number of values than the configured one
+    #[arg(long, requires = "judge")]
+    min_samples: Option<u64>,
+}
+
+fn length(text: &str) -> Result<u32, String> {
+    text.parse()
+        .ok()
+        .filter(|length| [1, 4, 16].contains(length))
+        .ok_or_else(|| "1, 4 or 16 panes".to_owned())
+}
+
+/// Runs `tidegate panes`. Exit code 0, or 64 for a bad configuration.
+///
+/// # Errors
+/// When the model or a time is unknown, Kafka cannot be read, or there is too much to print.
+pub fn run(args: PanesArgs) -> anyhow::Result<u8> {
+    let config = match config::load(&args.config) {
+        Ok(config) => config,
+        Err(errors) => return Ok(refuse(&errors)),
+    };
+    let archive = TopicArchive::new(&config, LIMIT);
+    if args.judge {
+        let watch = match config::load_watch(&config) {
+            Ok(watch) => watch,
+            Err(errors) => return Ok(refuse(&errors)),
+        };
+        let (reports, left_out) = judge(&args, &config, &watch, &archive)?;
+        if left_out > 0 {
+            eprintln!(
+                "{left_out} records are of versions, series or grids that are not configured, and left out"
+            );
+        }
+        println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "reports": reports }))?);
+        return Ok(0);
+    }
+    let panes = views(&archive.panes(&query(&args, &config)?)?);
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "panes": panes }))?);
+    } else {
+        print!("{}", describe(&panes));
+    }
+    Ok(0)
+}
+
+fn refuse(errors: &[ConfigError]) -> u8 {
+    errors.iter().for_each(|error| eprintln!("{error}"));
+    EXIT_CONFIG
+}
+
+fn model<'a>(args: &PanesArgs, config: &'a Config) -> anyhow::Result<(usize, &'a ModelConfig)> {
+    let fits = |(_, model): &(usize, &ModelConfig)| {
+        model.id.name == args.model && args.namespace.as_ref().is_none_or(|one| *one == model.id.namespace)
+    };
+    let found: Vec<(usize, &ModelConfig)> = config.models.iter().enumerate().filter(fits).collect();
+    match found[..] {
+        [one] => Ok(one),
+        [] => bail!("model {} is not configured", args.model),
+        _ => bail!("several namespaces have a model {}: add --namespace", args.model),
+    }
+}
+
+fn times(args: &PanesArgs) -> anyhow::Result<(EventTime, EventTime)> {
+    let time =
+        |text: &str| EventTime::parse_rfc3339(text).with_context(|| format!("{text} is no RFC 3339 time"));
+    let (from, to) = (time(&args.from)?, time(&args.to)?);
+    if from >= to {
+        bail!("--from is not before --to");
+    }
+    Ok((from, to))
+}
+
+fn query(args: &PanesArgs, config: &Config) -> anyhow::Result<PanesQuery> {
+    let (from, to) = times(args)?;
+    Ok(PanesQuery {
+        model: model(args, config)?.1.id.clone(),
+        version: args.version.clone(),
+        series: args.series.clone(),
+        parts: Parts::Between { length: args.length, from, to },
+        limit: args.limit,
+    })
+}
+
+/// Judges the sum of the panes: the reports, and how many records no longer fit.
+fn judge(
+    args: &PanesArgs,
+    config: &Config,
+    watch: &Watch,
+    archive: &dyn Archive,
+) -> anyhow::Result<(Vec<Report>, u64)> {
+    let (from, to) = times(args)?;
+    let (index, model) = model(args, config)?;
+    let pane_ms = i64::try_from(config.windows.pane.as_millis()).context("windows.pane is too long")?;
+    if from.0.rem_euclid(pane_ms) != 0 || to.0.rem_euclid(pane_ms) != 0 {
+        let floor = |time: EventTime| time.pane_start(pane_ms).to_rfc3339();
+        bail!(
+            "--from and --to are pane boundaries, as {} and {} are ({:?} panes)",
+            floor(from),
+            floor(to),
+            config.windows.pane
+        );
+    }
+    let mut query = PanesQuery {
+        model: model.id.clone(),
+        // Canary and stable are compared: all versions are needed.
+        version: None,
+        series: None,
+        parts: Parts::These(stored::cover(from, to, pane_ms)),
+        limit: JUDGE_LIMIT,
+    };
+    let mut records = archive.panes(&query)?;
+    if let Parts::These(parts) = &query.parts {
+        let unseen = stored::unseen_panes(parts, &records, pane_ms);
+        query.parts = Parts::These(unseen);
+        records.extend(archive.panes(&query)?);
+    }
+    let (window, left_out) = stored::window(watch, index as u32, (from, to, pane_ms), &records);
+    let watched = &watch.models[index];
+    let measurements = measure(&MeasurePlan::new(watched), &window);
+    let thresholds = thresholds(args, model.thresholds);
+    let mut reports = build_reports(watched, &window, &measurements, &thresholds, &mut Streaks::default());
+    reports.retain(|report| args.version.as_ref().is_none_or(|version| *version == report.model_version));
+    Ok((reports, left_out))
+}
+
+/// The configured thresholds but for what the command line says. There is one window, so one must do.
+fn thresholds(args: &PanesArgs, configured: Thresholds) -> Thresholds {
+    Thresholds {
+        psi_warning: args.psi_warning.unwrap_or(configured.psi_warning),
+        psi_drift: args.psi_drift.unwrap_or(configured.psi_drift),
+        ks_warning: args.ks_warning.unwrap_or(configured.ks_warning),
+        ks_drift: args.ks_drift.unwrap_or(configured.ks_drift),
+        min_samples: args.min_samples.unwrap_or(configured.min_samples),
+        evaluations: 1,
+    }
+}
+
+fn describe(panes: &[PaneView]) -> String {
+    let header =
+        ["start", "version", "panes", "events", "series", "values", "missing", "type errors", "complete"];
+    let mut rows = Vec::new();
+    for pane in panes {
+        let events = pane.events.stable + pane.events.canary + pane.events.unset;
+        let head = |series: &str| {
+            let (start, version) = (pane.start.clone(), pane.model_version.clone());
+            vec![
+                start,
+                version,
+                format!("{}/{}", pane.filled, pane.length),
+                events.to_string(),
+                series.to_owned(),
+            ]
+        };
+        let complete = if pane.complete { "yes" } else { "no" }.to_owned();
+        for series in &pane.series {
+            let counts =
+                [series.n.to_string(), percent(series.missing, series.rows), series.type_errors.to_string()];
+            rows.push(head(&series.name).into_iter().chain(counts).chain([complete.clone()]).collect());
+        }
+        if pane.series.is_empty() {
+            rows.push(
+                head("").into_iter().chain([String::new(), String::new(), String::new(), complete]).collect(),
+            );
+        }
+    }
+    if rows.is_empty() { "no closed pane\n".to_owned() } else { render(&header, &rows, &[2, 3, 5, 6, 7]) }
+}

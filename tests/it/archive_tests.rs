@@ -1,0 +1,137 @@
+//! Accounts and stored panes on a real broker: what the API and the commands read back.
+
+use super::broker::{Broker, Message, wait_until};
+use super::serve_tests::{now_ms, plain, stream, wait_counted};
+use super::service::{Bench, LIMIT};
+use serde_json::Value;
+use std::process::{Command, Output};
+
+fn tidegate(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tidegate")).args(arguments).output().expect("the command runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
+
+fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// The accounts, once their sources have been judged up to `ends`.
+fn accounts(ask: impl Fn() -> Option<Value>, ends: &[i64]) -> Value {
+    wait_until(LIMIT, "the accounts of all that was read", || {
+        ask().filter(|found| {
+            let sources = found["sources"].as_array().expect("sources");
+            sources.len() == ends.len() && sources.iter().zip(ends).all(|(one, end)| one["next"] == *end)
+        })
+    })
+}
+
+#[test]
+fn every_offset_is_accounted_for_and_a_hole_is_told() {
+    let Some(broker) = Broker::shared() else { return };
+    let bench = plain(Bench::new(broker, "accounts", 2));
+    let events = stream(now_ms() - 40_000, 8, 200);
+    let to = |partition: i32| move |event: &String| Message::new(event.as_bytes()).partition(partition);
+    let config = bench.config("cli", 0);
+    let config = config.to_str().expect("a path");
+    let mut replica = bench.serve("a");
+    assert_eq!(tidegate(&["accounting", config]).status.code(), Some(1), "nothing was counted yet");
+    broker.produce(&bench.events, &events[..600].iter().map(to(0)).collect::<Vec<_>>());
+    broker.produce(&bench.events, &[Message::new("no event").partition(1), Message::default().partition(1)]);
+    broker.produce(
+        &bench.events,
+        &[Message::new(r#"{"model":"other","model_version":"v1","features":{}}"#).partition(1)],
+    );
+    let api = || {
+        let (status, body) = replica.get("/api/v1/accounting");
+        (status == 200).then(|| serde_json::from_str(&body).expect("JSON"))
+    };
+    let found = accounts(api, &[600, 3]);
+    assert_eq!(
+        (&found["adds_up"], &found["sources"][0]["records"]),
+        (&true.into(), &600.into()),
+        "{found:#}"
+    );
+    let outcomes = serde_json::json!({"unreadable": 1, "tombstone": 1, "unknown_model": 1});
+    assert_eq!(
+        (&found["sources"][1]["outcomes"], &found["sources"][1]["not_records"]),
+        (&outcomes, &0.into())
+    );
+    let printed = tidegate(&["accounting", config]);
+    assert_eq!(printed.status.code(), Some(0), "{}", text(&printed.stderr));
+    let table = text(&printed.stdout);
+    assert!(table.contains("everything adds up") && table.contains("counted 600"), "{table}");
+
+    assert_eq!(replica.terminate(), Some(0), "{}", replica.log());
+    broker.produce(&bench.events, &events[600..1_000].iter().map(to(0)).collect::<Vec<_>>());
+    broker.delete_before(&bench.events, 0, 800);
+    let _replica = bench.serve("a");
+    broker.produce(&bench.events, &events[1_000..].iter().map(to(0)).collect::<Vec<_>>());
+    let ask = || serde_json::from_slice(&tidegate(&["accounting", config, "--json"]).stdout).ok();
+    let found = accounts(ask, &[1_600, 3]);
+    let source = &found["sources"][0];
+    assert_eq!(source["missing"], serde_json::json!({"offsets": 200, "ranges": 1, "newest": [[600, 800]]}));
+    assert_eq!((&source["records"], &source["not_records"]), (&1_400.into(), &0.into()), "{found:#}");
+    let printed = tidegate(&["accounting", config]);
+    assert_eq!(printed.status.code(), Some(1));
+    assert!(text(&printed.stdout).contains("offsets 600 to 799"), "{}", text(&printed.stdout));
+    let nowhere = tidegate(&["accounting", "/nowhere.toml"]);
+    assert_eq!(nowhere.status.code(), Some(64), "{}", text(&nowhere.stderr));
+}
+
+#[test]
+fn any_stretch_of_the_past_is_read_and_judged_again() {
+    let Some(broker) = Broker::shared() else { return };
+    let bench = plain(Bench::new(broker, "past", 1));
+    // On a pane boundary, so that every pane is whole.
+    let start = (now_ms() - 60_000) / 4_000 * 4_000;
+    let events = stream(start, 12, 200);
+    let replica = bench.serve("a");
+    bench.produce(&events);
+    wait_counted(&bench, events.len() as u64);
+    let time = |ms: i64| tidegate::event::EventTime(ms).to_rfc3339();
+    let (from, to) = (time(start), time(start + 10_000));
+    let config = bench.config("cli", 0);
+    let config = config.to_str().expect("a path");
+    let range = ["panes", config, "--model", "m", "--from", &from, "--to", &to];
+
+    let path = format!("/api/v1/models/m/panes?from={from}&to={to}&series=x");
+    let (status, body) = replica.get(&path);
+    assert_eq!(status, 200, "{body}");
+    let answered: Value = serde_json::from_str(&body).expect("JSON");
+    let panes = answered["panes"].as_array().expect("panes");
+    assert_eq!(panes.len(), 10);
+    for pane in panes {
+        // 200 events a second: 25 of each of the 8 values, each in its own cell.
+        assert_eq!((&pane["events"]["stable"], &pane["series"][0]["n"]), (&200.into(), &200.into()));
+        let cells: Vec<Value> = (0..8).map(|value| serde_json::json!([2 * value + 1, 25])).collect();
+        assert_eq!((&pane["series"][0]["name"], &pane["series"][0]["cells"]), (&"x".into(), &cells.into()));
+    }
+    let too_large = format!("/api/v1/models/m/panes?from={from}&to={to}&limit=5");
+    let (status, body) = replica.get(&too_large);
+    assert!(status == 400 && body.contains("shorter time"), "{status} {body}");
+    let printed = json(&tidegate(&[&range[..], &["--json", "--series", "x"]].concat()));
+    assert_eq!(printed, answered);
+    let sums = json(&tidegate(&[&range[..], &["--json", "--length", "4"]].concat()));
+    assert_eq!(sums["panes"][0]["events"]["stable"], 800, "{sums:#}");
+    assert_eq!(sums["panes"].as_array().map(Vec::len), Some(3), "{sums:#}");
+
+    let judged =
+        |more: &[&str]| json(&tidegate(&[&range[..], &["--judge"], more].concat()))["reports"][0].clone();
+    let report = judged(&[]);
+    assert_eq!((&report["events"], &report["window"]["panes"]), (&2_000.into(), &10.into()), "{report:#}");
+    assert_eq!((&report["verdict"], &report["complete"]), (&"healthy".into(), &true.into()));
+    assert_eq!(judged(&["--psi-drift", "0.000000001", "--psi-warning", "0.000000001"])["verdict"], "drift");
+    assert_eq!(judged(&["--min-samples", "2001"])["verdict"], "inconclusive");
+    // The live report of the same four panes says the same.
+    let four = ["panes", config, "--model", "m", "--from", &from, "--to", &time(start + 4_000), "--judge"];
+    let again = json(&tidegate(&four))["reports"][0].clone();
+    let live = &bench.reports()[&("v1".to_owned(), 4, from.clone())];
+    assert_eq!(again["series"], live["series"]);
+    let crooked =
+        tidegate(&["panes", config, "--model", "m", "--from", &time(start + 1), "--to", &to, "--judge"]);
+    assert!(text(&crooked.stderr).contains("pane boundaries"), "{}", text(&crooked.stderr));
+}
