@@ -94,6 +94,20 @@ mod tests {
     }
 
     #[test]
+    fn the_standards_own_example_verifies() {
+        let secret = [Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap()];
+        let body = br#"{"test": 2432232314}"#;
+        let signature = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+        let verified = |body: &[u8], header: &str| {
+            verify(&secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", header, body, 1_614_265_330).is_ok()
+        };
+        assert!(verified(body, signature));
+        assert!(verified(body, &format!("v1,AAAA {signature}")));
+        assert!(!verified(b"{}", signature));
+        assert!(!verified(body, "") && !verified(body, "v1,") && !verified(body, "v2,AAAA"));
+    }
+
+    #[test]
     fn short_secrets_are_refused() {
         assert!(Secret::parse(&format!("whsec_{}", STANDARD.encode([1; 23]))).is_err());
     }

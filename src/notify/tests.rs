@@ -1,9 +1,10 @@
 //! Deliveries to a real receiver over HTTP, on schedules of milliseconds.
 
+use super::lanes::Ending;
 use super::ledger::{Ledger, time_left};
 use super::schedule::Schedule;
 use super::signature::{Secret, verify};
-use super::webhook::{Webhook, WebhookError, WebhookSettings, is_forbidden, wall_clock};
+use super::webhook::{Webhook, WebhookError, WebhookSettings, is_forbidden};
 use super::{Notifier, cloudevent};
 use crate::event::EventTime;
 use crate::policy::action::{Action, ActionOutcome, Decision, RolloutRef};
@@ -22,13 +23,14 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// What the receiver says next.
 #[derive(Clone)]
-enum Answer {
+pub(super) enum Answer {
     Status(u16),
     With(u16, &'static str, String),
     Never,
+    After(Duration, u16),
 }
 
-struct Received {
+pub(super) struct Received {
     at: Instant,
     path: String,
     headers: HeaderMap,
@@ -36,16 +38,16 @@ struct Received {
 }
 
 impl Received {
-    fn header(&self, name: &str) -> &str {
+    pub(super) fn header(&self, name: &str) -> &str {
         self.headers.get(name).expect(name).to_str().unwrap()
     }
 }
 
 /// Answers with its script, then with its last answer for ever.
 #[derive(Clone)]
-struct Receiver {
-    address: SocketAddr,
-    received: Arc<Mutex<Vec<Received>>>,
+pub(super) struct Receiver {
+    pub(super) address: SocketAddr,
+    pub(super) received: Arc<Mutex<Vec<Received>>>,
 }
 
 type Script = Arc<Mutex<VecDeque<Answer>>>;
@@ -72,11 +74,15 @@ async fn hook(
             (StatusCode::from_u16(code).unwrap(), [(name, value)]).into_response()
         }
         Answer::Never => std::future::pending().await,
+        Answer::After(pause, code) => {
+            tokio::time::sleep(pause).await;
+            StatusCode::from_u16(code).unwrap().into_response()
+        }
     }
 }
 
 impl Receiver {
-    async fn start(script: impl IntoIterator<Item = Answer>) -> Receiver {
+    pub(super) async fn start(script: impl IntoIterator<Item = Answer>) -> Receiver {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let received = Arc::new(Mutex::new(Vec::new()));
@@ -86,15 +92,24 @@ impl Receiver {
         Receiver { address, received }
     }
 
-    fn webhook(&self, max_action_age: Duration) -> Webhook {
+    pub(super) fn webhook(&self, max_action_age: Duration) -> Webhook {
         let (delays, then) = ([0, 5, 10].map(Duration::from_millis).to_vec(), Duration::from_secs(20));
         let sink = webhook(&format!("http://{}/hook", self.address), max_action_age).unwrap();
         sink.with_schedule(Schedule { delays, then }).with_timeout(Duration::from_secs(5))
     }
 
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.received.lock().unwrap().len()
     }
+}
+
+pub(super) fn now() -> EventTime {
+    EventTime(jiff::Timestamp::now().as_millisecond())
+}
+
+/// Nobody ends the delivery.
+pub(super) fn never() -> tokio::sync::watch::Receiver<Ending> {
+    tokio::sync::watch::channel(None).1
 }
 
 fn settings(url: &str, secret_file: &std::path::Path, max_action_age: Duration) -> WebhookSettings {
@@ -102,15 +117,15 @@ fn settings(url: &str, secret_file: &std::path::Path, max_action_age: Duration) 
     WebhookSettings { name, url, secret_file, kinds: Vec::new(), max_action_age }
 }
 
-fn webhook(url: &str, max_action_age: Duration) -> Result<Webhook, WebhookError> {
+pub(super) fn webhook(url: &str, max_action_age: Duration) -> Result<Webhook, WebhookError> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), format!("{SECRET}\n")).unwrap();
     Webhook::new(settings(url, file.path(), max_action_age))
 }
 
 /// A rollback whose window has just ended.
-fn action() -> Action {
-    let end = wall_clock();
+pub(super) fn action() -> Action {
+    let end = now();
     Action {
         idempotency_key: "default/fraud/v2/rollback".to_owned(),
         action: Decision::Rollback,
@@ -144,7 +159,7 @@ fn outcome(key: &str, sink: &str) -> ActionOutcome {
 async fn an_action_is_retried_as_the_same_signed_event_until_it_is_delivered() {
     let receiver = Receiver::start([500, 500, 200].map(Answer::Status)).await;
     let action = action();
-    let outcome = receiver.webhook(HOUR).deliver(&action, wall_clock).await;
+    let outcome = receiver.webhook(HOUR).deliver(&action, now, never()).await;
     assert_eq!((outcome.outcome.as_str(), outcome.attempts, outcome.status), ("delivered", 3, Some(200)));
     let received = receiver.received.lock().unwrap();
     assert_eq!(received.len(), 3);
@@ -156,8 +171,8 @@ async fn an_action_is_retried_as_the_same_signed_event_until_it_is_delivered() {
         assert_eq!(request.header("content-type"), cloudevent::CONTENT_TYPE);
         let (timestamp, signature) =
             (request.header("webhook-timestamp"), request.header("webhook-signature"));
-        let now = wall_clock().0 / 1000;
-        verify(&secrets, &action.idempotency_key, timestamp, signature, &request.body, now).unwrap();
+        let seconds = now().0 / 1000;
+        verify(&secrets, &action.idempotency_key, timestamp, signature, &request.body, seconds).unwrap();
         assert_eq!(request.body, received[0].body);
     }
     let event: serde_json::Value = serde_json::from_slice(&received[0].body).unwrap();
@@ -172,7 +187,7 @@ async fn an_action_is_retried_as_the_same_signed_event_until_it_is_delivered() {
 async fn retry_after_in_seconds_puts_off_the_next_attempt() {
     let receiver =
         Receiver::start([Answer::With(429, "retry-after", "1".to_owned()), Answer::Status(204)]).await;
-    let outcome = receiver.webhook(HOUR).deliver(&action(), wall_clock).await;
+    let outcome = receiver.webhook(HOUR).deliver(&action(), now, never()).await;
     assert_eq!((outcome.outcome.as_str(), outcome.attempts), ("delivered", 2));
     let received = receiver.received.lock().unwrap();
     let pause = received[1].at - received[0].at;
@@ -181,12 +196,12 @@ async fn retry_after_in_seconds_puts_off_the_next_attempt() {
 
 #[tokio::test]
 async fn retry_after_as_a_date_puts_off_the_next_attempt() {
-    let due = jiff::Timestamp::from_second(wall_clock().0 / 1000 + 2).unwrap();
+    let due = jiff::Timestamp::from_second(now().0 / 1000 + 2).unwrap();
     let date = due.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
     let receiver = Receiver::start([Answer::With(503, "retry-after", date), Answer::Status(204)]).await;
-    let outcome = receiver.webhook(HOUR).deliver(&action(), wall_clock).await;
+    let outcome = receiver.webhook(HOUR).deliver(&action(), now, never()).await;
     assert_eq!((outcome.outcome.as_str(), outcome.attempts), ("delivered", 2));
-    assert!(wall_clock().0 >= due.as_millisecond() - 10);
+    assert!(now().0 >= due.as_millisecond() - 10);
 }
 
 #[tokio::test]
@@ -195,7 +210,7 @@ async fn a_redirect_is_refused_and_not_followed() {
     let there = format!("http://{}/elsewhere", other.address);
     for code in [301, 302, 307, 308] {
         let receiver = Receiver::start([Answer::With(code, "location", there.clone())]).await;
-        let outcome = receiver.webhook(HOUR).deliver(&action(), wall_clock).await;
+        let outcome = receiver.webhook(HOUR).deliver(&action(), now, never()).await;
         assert_eq!((outcome.outcome.as_str(), outcome.attempts, outcome.status), ("refused", 1, Some(code)));
     }
     assert_eq!(other.count(), 0);
@@ -205,7 +220,7 @@ async fn a_redirect_is_refused_and_not_followed() {
 async fn a_final_client_error_is_refused_at_once() {
     for code in [400, 401, 404, 410, 422] {
         let receiver = Receiver::start([Answer::Status(code)]).await;
-        let outcome = receiver.webhook(HOUR).deliver(&action(), wall_clock).await;
+        let outcome = receiver.webhook(HOUR).deliver(&action(), now, never()).await;
         assert_eq!((outcome.outcome.as_str(), outcome.attempts, outcome.status), ("refused", 1, Some(code)));
         assert_eq!(receiver.count(), 1);
     }
@@ -216,7 +231,7 @@ async fn a_receiver_that_never_answers_is_asked_again_until_expiry() {
     let receiver = Receiver::start([Answer::Never]).await;
     let sink = receiver.webhook(Duration::from_millis(600)).with_timeout(Duration::from_millis(100));
     let started = Instant::now();
-    let outcome = sink.deliver(&action(), wall_clock).await;
+    let outcome = sink.deliver(&action(), now, never()).await;
     assert_eq!((outcome.outcome.as_str(), outcome.status), ("expired", None));
     assert!(outcome.attempts >= 2, "{outcome:?}");
     assert!(receiver.count() >= 2);
@@ -229,7 +244,7 @@ async fn an_attempt_under_way_ends_at_expiry() {
     let receiver = Receiver::start([Answer::Never]).await;
     let sink = receiver.webhook(Duration::from_millis(300)).with_timeout(Duration::from_secs(60));
     let started = Instant::now();
-    let outcome = sink.deliver(&action(), wall_clock).await;
+    let outcome = sink.deliver(&action(), now, never()).await;
     assert_eq!((outcome.outcome.as_str(), outcome.attempts), ("expired", 1));
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
@@ -242,17 +257,17 @@ async fn an_unreachable_receiver_is_tried_until_expiry() {
     let sink = webhook(&format!("http://{address}/"), Duration::from_millis(500)).unwrap();
     let delays = vec![Duration::ZERO, Duration::from_millis(5)];
     let sink = sink.with_schedule(Schedule { delays, then: Duration::from_secs(20) });
-    let outcome = sink.deliver(&action(), wall_clock).await;
+    let outcome = sink.deliver(&action(), now, never()).await;
     assert_eq!((outcome.outcome.as_str(), outcome.attempts, outcome.status), ("expired", 2, None));
 }
 
 #[tokio::test]
 async fn an_action_that_has_expired_is_never_sent() {
     let receiver = Receiver::start([Answer::Status(200)]).await;
-    let old = Action { window_end: EventTime(wall_clock().0 - 60_000).to_rfc3339(), ..action() };
+    let old = Action { window_end: EventTime(now().0 - 60_000).to_rfc3339(), ..action() };
     let ageless = Action { window_end: "yesterday".to_owned(), ..action() };
     for action in [old, ageless] {
-        let outcome = receiver.webhook(Duration::from_secs(59)).deliver(&action, wall_clock).await;
+        let outcome = receiver.webhook(Duration::from_secs(59)).deliver(&action, now, never()).await;
         assert_eq!((outcome.outcome.as_str(), outcome.attempts, outcome.status), ("expired", 0, None));
     }
     assert_eq!(receiver.count(), 0);
@@ -273,11 +288,10 @@ async fn a_sink_gets_only_its_kinds_and_nothing_that_has_ended_there() {
     let notifier = Notifier { sinks };
     let (action, mut ledger) = (action(), Ledger::new(10));
     ledger.apply(&outcome(&action.idempotency_key, "done"));
-    let done = notifier.done_with(&action, &ledger);
-    assert_eq!(done, ["done"]);
-    let outcomes = notifier.deliver_all(action, &done).await;
-    let names: Vec<&str> = outcomes.iter().map(|outcome| outcome.sink.as_str()).collect();
-    assert_eq!((names, receiver.count()), (vec!["all"], 1));
+    let open = notifier.open_at(&action, &ledger);
+    assert_eq!(open.iter().map(|sink| sink.name()).collect::<Vec<_>>(), ["all"]);
+    assert_eq!(open[0].deliver(&action, now, never()).await.outcome, "delivered");
+    assert_eq!(receiver.count(), 1);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! One webhook sink: signed, without redirects, bounded in time and size.
 
+use super::lanes::Ending;
 use super::schedule::Schedule;
 use super::signature::Secret;
 use super::{cloudevent, ledger};
@@ -10,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Longest time one attempt may take, unless set.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -94,11 +96,6 @@ enum Attempt {
     Retry(Option<u16>, Option<Duration>),
 }
 
-/// The system's clock.
-pub fn wall_clock() -> EventTime {
-    EventTime(jiff::Timestamp::now().as_millisecond())
-}
-
 impl Webhook {
     /// Reads the secret file and checks the URL.
     pub fn new(settings: WebhookSettings) -> Result<Webhook, WebhookError> {
@@ -152,26 +149,35 @@ impl Webhook {
         self.settings.kinds.is_empty() || self.settings.kinds.contains(&kind)
     }
 
-    /// Tries until the action is `delivered`, `refused` or `expired`; `now` is the wall clock. Neither a pause
-    /// between attempts nor an attempt outlasts the moment of expiry.
-    pub async fn deliver(&self, action: &Action, now: impl Fn() -> EventTime) -> ActionOutcome {
+    /// Tries until the action is `delivered`, `refused` or `expired`, or until `stop` names another end; `now` is
+    /// the wall clock. Neither a pause between attempts nor an attempt outlasts the moment of expiry; `stop` ends
+    /// a pause, while an attempt under way goes to its own end, since what it carried may have arrived.
+    pub async fn deliver(
+        &self,
+        action: &Action,
+        now: impl Fn() -> EventTime,
+        mut stop: watch::Receiver<Ending>,
+    ) -> ActionOutcome {
         let body = cloudevent::body(action);
         let left = || ledger::time_left(action, now(), self.settings.max_action_age);
         let (mut attempts, mut status, mut retry_after) = (0u32, None, None);
         let outcome = loop {
-            let Some(before_pause) = left() else { break "expired" };
-            tokio::time::sleep(self.schedule.delay(attempts, retry_after).min(before_pause)).await;
-            let Some(before_attempt) = left() else { break "expired" };
+            let Some(before_pause) = left() else { break ActionOutcome::EXPIRED };
+            let pause = self.schedule.delay(attempts, retry_after).min(before_pause);
+            if let Some(ending) = pause_until(pause, &mut stop).await {
+                break ending;
+            }
+            let Some(before_attempt) = left() else { break ActionOutcome::EXPIRED };
             attempts += 1;
             let timeout = self.attempt_timeout.min(before_attempt);
             match self.attempt(&action.idempotency_key, &body, now(), timeout).await {
                 Attempt::Delivered(code) => {
                     status = Some(code);
-                    break "delivered";
+                    break ActionOutcome::DELIVERED;
                 }
                 Attempt::Refused(code) => {
                     status = Some(code);
-                    break "refused";
+                    break ActionOutcome::REFUSED;
                 }
                 Attempt::Retry(code, after) => (status, retry_after) = (code.or(status), after),
             }
@@ -184,13 +190,18 @@ impl Webhook {
             ?status,
             "action ended"
         );
+        ActionOutcome { attempts, status, ..self.ended(action, outcome, now()) }
+    }
+
+    /// The outcome of an action that was never sent here.
+    pub fn ended(&self, action: &Action, outcome: &'static str, now: EventTime) -> ActionOutcome {
         ActionOutcome {
             idempotency_key: action.idempotency_key.clone(),
             sink: self.name().to_owned(),
             outcome: outcome.to_owned(),
-            attempts,
-            status,
-            at: now().to_rfc3339(),
+            attempts: 0,
+            status: None,
+            at: now.to_rfc3339(),
         }
     }
 
@@ -222,6 +233,23 @@ impl Webhook {
             408 | 425 | 429 | 500..=599 => Attempt::Retry(Some(code), after),
             _ => Attempt::Refused(code),
         }
+    }
+}
+
+/// Waits; returns early with the end that `stop` names.
+async fn pause_until(pause: Duration, stop: &mut watch::Receiver<Ending>) -> Ending {
+    let told = async {
+        let told = stop.wait_for(Option::is_some).await.map(|ending| *ending);
+        match told {
+            Ok(ending) => ending,
+            // Nobody can tell any more: the pause is waited for.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        ending = told => ending,
+        () = tokio::time::sleep(pause) => None,
     }
 }
 

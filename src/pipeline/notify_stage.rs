@@ -1,21 +1,26 @@
 //! Carries actions out: reads `tidegate.actions`, delivers each to its sinks, records what became of it.
 //!
 //! At least once, under one key. An action that already has a final outcome at a sink is not sent there again,
-//! also after a restart; offsets are committed only behind actions that are done, so a crash forgets none.
+//! also after a restart; offsets are committed only behind actions that are done, so a crash forgets none. Each
+//! sink has its own lane: one that is dead holds back the commit, and nothing else.
 
+use super::clock::now;
 use super::supervise::StageEnd;
 use super::tally_stage::Shared;
 use crate::config::OwnTopics;
 use crate::notify::Notifier;
+use crate::notify::lanes::{Begun, Lanes};
 use crate::notify::ledger::Ledger;
-use crate::policy::action::{Action, ActionOutcome};
+use crate::notify::superseded::Rollouts;
+use crate::notify::webhook::Webhook;
+use crate::policy::action::{Action, ActionOutcome, Alert};
 use crate::source::kafka::{
     Assignment, ClientSettings, GroupConsumer, Member, Outgoing, StartOffset, TopicPartition, TopicReader,
     Transaction, TransactionalProducer,
 };
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::{Duration, Instant};
@@ -25,8 +30,8 @@ const POLL: Duration = Duration::from_millis(50);
 const READ_LIMIT: Duration = Duration::from_secs(60);
 /// How long writing outcomes may take.
 const COMMIT_LIMIT: Duration = Duration::from_secs(10);
-/// Deliveries under way at once; when it is reached, no further action is taken from Kafka.
-const MAX_IN_FLIGHT: usize = 256;
+/// Records of actions and outcomes that are looked at between two polls for actions to carry out.
+const LOOK: usize = 1_000;
 /// Final outcomes remembered, so that nothing is sent twice.
 const LEDGER: usize = 100_000;
 
@@ -50,14 +55,24 @@ struct NotifyAssignment {
 struct Progress {
     next: i64,
     committed: i64,
-    /// Taken, not done yet.
-    open: std::collections::BTreeSet<i64>,
+    /// Taken, not done yet: the action's key, and the sinks where it has not ended.
+    open: BTreeMap<i64, (String, BTreeSet<String>)>,
 }
 
 impl Progress {
     /// One past the last offset before which everything is done.
     fn done_up_to(&self) -> i64 {
-        self.open.first().copied().unwrap_or(self.next)
+        self.open.keys().next().copied().unwrap_or(self.next)
+    }
+
+    /// An action has ended at a sink, whichever delivery it was.
+    fn ended(&mut self, key: &str, sink: &str) {
+        self.open.retain(|_, (open, sinks)| {
+            if open == key {
+                sinks.remove(sink);
+            }
+            !sinks.is_empty()
+        });
     }
 }
 
@@ -101,9 +116,21 @@ impl Assignment for NotifyAssignment {
 
 /// A finished delivery, on its way back to the polling thread.
 struct Delivered {
-    partition: TopicPartition,
-    offset: i64,
-    outcomes: Vec<ActionOutcome>,
+    action: Arc<Action>,
+    outcome: ActionOutcome,
+}
+
+/// What the polling thread knows.
+struct Desk<'a> {
+    settings: &'a NotifySettings,
+    assignment: &'a NotifyAssignment,
+    runtime: &'a tokio::runtime::Handle,
+    /// Outcomes and actions of all replicas.
+    reader: TopicReader,
+    ledger: Ledger,
+    rollouts: Rollouts,
+    lanes: Lanes,
+    done: mpsc::Sender<Delivered>,
 }
 
 /// Runs the notify stage until the process stops or the clients must be rebuilt.
@@ -115,7 +142,6 @@ pub(super) fn run(
     shared: &Shared,
     runtime: &tokio::runtime::Handle,
 ) -> Result<(), StageEnd> {
-    let mut ledger = read_outcomes(settings)?;
     let id = format!("{}-{}-notify-0", settings.group, settings.instance);
     let mut producer = TransactionalProducer::connect(&settings.client, "notify", &id)
         .map_err(|error| format!("transactional id {id}: {error}"))?;
@@ -130,77 +156,46 @@ pub(super) fn run(
         Arc::clone(&assignment),
     )
     .map_err(|error| format!("the consumer could not be made: {error}"))?;
-    let result = drive(settings, shared, runtime, &consumer, &assignment, &mut producer, &mut ledger);
+    let result = work(settings, shared, runtime, &consumer, &assignment, &mut producer);
     consumer.close();
     result
 }
 
-fn read_outcomes(settings: &NotifySettings) -> Result<Ledger, String> {
-    let why = |error: KafkaError| format!("{} could not be read: {error}", settings.own.outcomes);
-    let mut reader =
-        TopicReader::from_beginning(&settings.client, "outcomes", &[&settings.own.outcomes]).map_err(why)?;
-    let mut ledger = Ledger::new(LEDGER);
-    let deadline = Instant::now() + READ_LIMIT;
-    while !reader.is_caught_up() {
-        reader.poll(POLL, |_, _, payload| {
-            if let Some(Ok(outcome)) = payload.map(serde_json::from_slice::<ActionOutcome>) {
-                ledger.apply(&outcome);
-            }
-        });
-        if Instant::now() > deadline {
-            return Err(format!("{} could not be read in time", settings.own.outcomes));
-        }
-    }
-    Ok(ledger)
-}
-
-fn drive(
+fn work(
     settings: &NotifySettings,
     shared: &Shared,
     runtime: &tokio::runtime::Handle,
     consumer: &GroupConsumer<NotifyAssignment>,
     assignment: &NotifyAssignment,
     producer: &mut TransactionalProducer,
-    ledger: &mut Ledger,
 ) -> Result<(), StageEnd> {
-    let (done, finished) = mpsc::sync_channel::<Delivered>(MAX_IN_FLIGHT);
-    let mut in_flight = 0;
+    let topics = [settings.own.outcomes.as_str(), settings.own.actions.as_str()];
+    let reader = TopicReader::from_beginning(&settings.client, "outcomes", &topics)
+        .map_err(|error| format!("{} could not be read: {error}", topics.join(" and ")))?;
+    // Every delivery holds a place in a lane, which bounds what waits here.
+    let (done, finished) = mpsc::channel::<Delivered>();
+    let (ledger, rollouts, lanes) = (Ledger::new(LEDGER), Rollouts::default(), Lanes::default());
+    let mut desk = Desk { settings, assignment, runtime, reader, ledger, rollouts, lanes, done };
+    desk.catch_up(shared)?;
     while !shared.is_stopping() {
         let mut arrived: Vec<(TopicPartition, i64, Vec<u8>)> = Vec::new();
-        if in_flight < MAX_IN_FLIGHT {
-            consumer.poll(POLL, |record| {
-                if record.error().is_none() {
-                    let partition =
-                        TopicPartition { topic: record.topic().to_owned(), partition: record.partition() };
-                    arrived.push((partition, record.offset(), record.payload().unwrap_or_default().to_vec()));
-                }
-            });
-        } else {
-            consumer.keep_alive();
-            std::thread::sleep(POLL);
-        }
-        for (partition, offset, payload) in arrived {
-            if take(assignment, &partition, offset)
-                && let Some(action) = read_action(&payload)
-            {
-                let done_with = settings.notifier.done_with(&action, ledger);
-                in_flight += 1;
-                let (done, notifier) = (done.clone(), Arc::clone(&settings.notifier));
-                runtime.spawn(async move {
-                    let outcomes = notifier.deliver_all(action, &done_with).await;
-                    // The polling thread may be gone: the action is then delivered again under its key.
-                    let _ = done.try_send(Delivered { partition, offset, outcomes });
-                });
-            } else {
-                finish(assignment, &partition, offset);
+        consumer.poll(POLL, |record| {
+            if record.error().is_none() {
+                let partition =
+                    TopicPartition { topic: record.topic().to_owned(), partition: record.partition() };
+                arrived.push((partition, record.offset(), record.payload().unwrap_or_default().to_vec()));
             }
+        });
+        desk.look();
+        for (partition, offset, payload) in arrived {
+            desk.take(partition, offset, &payload);
         }
+        desk.lanes.end_superseded(&desk.rollouts);
         if !consumer.leaked().is_empty() {
             return Err("a message went astray inside librdkafka".to_owned().into());
         }
         let finished: Vec<Delivered> = finished.try_iter().collect();
-        in_flight -= finished.len();
-        settle(settings, shared, consumer, assignment, producer, ledger, finished)?;
+        desk.settle(shared, consumer, producer, &finished)?;
         if producer.is_stale() {
             return Err("the last commit was slow or unclear".to_owned().into());
         }
@@ -209,6 +204,120 @@ fn drive(
         }
     }
     Ok(())
+}
+
+impl Desk<'_> {
+    /// Reads all outcomes and actions there are, before anything is sent.
+    fn catch_up(&mut self, shared: &Shared) -> Result<(), String> {
+        let deadline = Instant::now() + READ_LIMIT;
+        while !self.reader.is_caught_up() {
+            self.look();
+            if shared.is_stopping() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err("outcomes and actions could not be read in time".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of outcomes and actions, also of those that other replicas carry out.
+    fn look(&mut self) {
+        let Desk { settings, reader, ledger, rollouts, .. } = self;
+        for _ in 0..LOOK {
+            let any = reader.poll(Duration::from_millis(1), |topic, _, payload| {
+                let Some(payload) = payload else { return };
+                if topic == settings.own.outcomes {
+                    serde_json::from_slice(payload).iter().for_each(|outcome| ledger.apply(outcome));
+                } else {
+                    serde_json::from_slice(payload).iter().for_each(|action| rollouts.note(action));
+                }
+            });
+            if !any {
+                return;
+            }
+        }
+    }
+
+    /// Begins to deliver an action, unless it is not ours or was taken before.
+    fn take(&mut self, partition: TopicPartition, offset: i64, payload: &[u8]) {
+        let mut positions = lock(&self.assignment.positions);
+        let Some(progress) = positions.get_mut(&partition).filter(|progress| offset >= progress.next) else {
+            return;
+        };
+        progress.next = offset + 1;
+        let Some(action) = read_action(payload).map(Arc::new) else { return };
+        self.rollouts.note(&action);
+        let sinks = self.settings.notifier.open_at(&action, &self.ledger);
+        if !sinks.is_empty() {
+            let names = sinks.iter().map(|sink| sink.name().to_owned()).collect();
+            progress.open.insert(offset, (action.idempotency_key.clone(), names));
+        }
+        drop(positions);
+        for sink in sinks {
+            self.begin(sink, &action);
+        }
+    }
+
+    fn begin(&mut self, sink: Arc<Webhook>, action: &Arc<Action>) {
+        let (action, done) = (Arc::clone(action), self.done.clone());
+        match self.lanes.begin(sink.name(), &action, &self.rollouts) {
+            Begun::Deliver(stop) => {
+                self.runtime.spawn(async move {
+                    let outcome = sink.deliver(&action, now, stop).await;
+                    // The polling thread may be gone: the action is then delivered again under its key.
+                    let _ = done.send(Delivered { action, outcome });
+                });
+            }
+            Begun::UnderWay => {}
+            Begun::Never(why) => {
+                let outcome = sink.ended(&action, why, now());
+                // This thread reads what is sent here.
+                let _ = done.send(Delivered { action, outcome });
+            }
+        }
+    }
+
+    /// Writes outcomes, and commits what is done with them.
+    fn settle(
+        &mut self,
+        shared: &Shared,
+        consumer: &GroupConsumer<NotifyAssignment>,
+        producer: &mut TransactionalProducer,
+        finished: &[Delivered],
+    ) -> Result<(), StageEnd> {
+        let mut records = Vec::new();
+        for Delivered { action, outcome } in finished {
+            shared.metrics.notifications.with_label_values(&[&outcome.sink, &outcome.outcome]).inc();
+            self.ledger.apply(outcome);
+            self.lanes.end(&outcome.sink, &outcome.idempotency_key);
+            records.push(outcome_record(&self.settings.own.outcomes, outcome));
+            records.extend(expired_alert(&self.settings.own.alerts, action, outcome));
+            let mut positions = lock(&self.assignment.positions);
+            positions
+                .values_mut()
+                .for_each(|progress| progress.ended(&outcome.idempotency_key, &outcome.sink));
+        }
+        let group = consumer.metadata();
+        let offsets: Vec<(TopicPartition, i64)> = lock(&self.assignment.positions)
+            .iter()
+            .filter(|(_, progress)| group.is_some() && progress.done_up_to() > progress.committed)
+            .map(|(partition, progress)| (partition.clone(), progress.done_up_to()))
+            .collect();
+        if records.is_empty() && offsets.is_empty() {
+            return Ok(());
+        }
+        let transaction = Transaction { records, offsets: offsets.clone(), group };
+        producer.run(&transaction, COMMIT_LIMIT)?;
+        let mut positions = lock(&self.assignment.positions);
+        for (partition, offset) in offsets {
+            if let Some(progress) = positions.get_mut(&partition) {
+                progress.committed = progress.committed.max(offset);
+            }
+        }
+        Ok(())
+    }
 }
 
 fn read_action(payload: &[u8]) -> Option<Action> {
@@ -221,70 +330,6 @@ fn read_action(payload: &[u8]) -> Option<Action> {
     }
 }
 
-/// Marks an action as taken; false when its partition is not ours or it was taken before.
-fn take(assignment: &NotifyAssignment, partition: &TopicPartition, offset: i64) -> bool {
-    let mut positions = lock(&assignment.positions);
-    let Some(progress) = positions.get_mut(partition).filter(|progress| offset >= progress.next) else {
-        return false;
-    };
-    progress.next = offset + 1;
-    progress.open.insert(offset)
-}
-
-fn finish(assignment: &NotifyAssignment, partition: &TopicPartition, offset: i64) {
-    if let Some(progress) = lock(&assignment.positions).get_mut(partition) {
-        progress.open.remove(&offset);
-    }
-}
-
-/// Writes outcomes, and commits what is done with them.
-fn settle(
-    settings: &NotifySettings,
-    shared: &Shared,
-    consumer: &GroupConsumer<NotifyAssignment>,
-    assignment: &NotifyAssignment,
-    producer: &mut TransactionalProducer,
-    ledger: &mut Ledger,
-    finished: Vec<Delivered>,
-) -> Result<(), StageEnd> {
-    let mut records = Vec::new();
-    for delivered in finished {
-        for outcome in &delivered.outcomes {
-            shared.metrics.notifications.with_label_values(&[&outcome.sink, &outcome.outcome]).inc();
-            tracing::info!(
-                key = outcome.idempotency_key,
-                sink = outcome.sink,
-                outcome = outcome.outcome,
-                attempts = outcome.attempts,
-                status = ?outcome.status,
-                "action notified"
-            );
-            ledger.apply(outcome);
-            records.push(outcome_record(&settings.own.outcomes, outcome));
-        }
-        finish(assignment, &delivered.partition, delivered.offset);
-    }
-    let group = consumer.metadata();
-    // Outcomes are written also of partitions that are lost; offsets only by a member.
-    let offsets: Vec<(TopicPartition, i64)> = lock(&assignment.positions)
-        .iter()
-        .filter(|(_, progress)| group.is_some() && progress.done_up_to() > progress.committed)
-        .map(|(partition, progress)| (partition.clone(), progress.done_up_to()))
-        .collect();
-    if records.is_empty() && offsets.is_empty() {
-        return Ok(());
-    }
-    let transaction = Transaction { records, offsets: offsets.clone(), group };
-    producer.run(&transaction, COMMIT_LIMIT)?;
-    let mut positions = lock(&assignment.positions);
-    for (partition, offset) in offsets {
-        if let Some(progress) = positions.get_mut(&partition) {
-            progress.committed = progress.committed.max(offset);
-        }
-    }
-    Ok(())
-}
-
 fn outcome_record(topic: &str, outcome: &ActionOutcome) -> Outgoing {
     Outgoing {
         topic: topic.to_owned(),
@@ -292,4 +337,34 @@ fn outcome_record(topic: &str, outcome: &ActionOutcome) -> Outgoing {
         payload: serde_json::to_vec(outcome).ok(),
         ..Outgoing::default()
     }
+}
+
+/// A controller that was not reached in time is worth a person's attention.
+fn expired_alert(topic: &str, action: &Action, outcome: &ActionOutcome) -> Option<Outgoing> {
+    if outcome.outcome != ActionOutcome::EXPIRED {
+        return None;
+    }
+    let (rollout, kind, sink) = (&action.rollout, action.action.as_str(), &outcome.sink);
+    let alert = Alert {
+        alert_id: format!("{}@{sink}/expired", action.idempotency_key),
+        kind: "action_expired".to_owned(),
+        namespace: rollout.namespace.clone(),
+        model: rollout.model.clone(),
+        model_version: rollout.canary.clone(),
+        topic: None,
+        window_start: action.window_start.clone(),
+        window_end: action.window_end.clone(),
+        findings: action.findings.clone(),
+        decision: action.action,
+        reason: format!(
+            "The {kind} of {} did not reach {sink} in time ({} attempts): it is not sent any more.",
+            rollout.canary, outcome.attempts
+        ),
+    };
+    Some(Outgoing {
+        topic: topic.to_owned(),
+        key: Some(alert.alert_id.clone().into_bytes()),
+        payload: serde_json::to_vec(&alert).ok(),
+        ..Outgoing::default()
+    })
 }

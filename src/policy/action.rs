@@ -103,11 +103,20 @@ pub struct Alert {
 pub struct ActionOutcome {
     pub idempotency_key: String,
     pub sink: String,
-    /// `delivered`, `refused` (a terminal 4xx), `expired` or `failed` (the schedule ran out).
+    /// `delivered`, `refused` (a terminal 4xx), `expired`, `superseded` (by a later action of its rollout) or
+    /// `failed` (too many others wait for this sink).
     pub outcome: String,
     pub attempts: u32,
     /// The last HTTP status, if there was one.
     pub status: Option<u16>,
     /// RFC 3339.
     pub at: String,
+}
+
+impl ActionOutcome {
+    pub const DELIVERED: &'static str = "delivered";
+    pub const REFUSED: &'static str = "refused";
+    pub const EXPIRED: &'static str = "expired";
+    pub const SUPERSEDED: &'static str = "superseded";
+    pub const FAILED: &'static str = "failed";
 }

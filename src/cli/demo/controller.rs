@@ -1,7 +1,8 @@
 //! A small rollout controller: takes Tidegate's webhook, checks its signature, and moves the canary's weight.
 
-use super::signature;
 use super::story::StoryEvent;
+use crate::notify::signature::{Secret, SignatureError, verify};
+use crate::pipeline::now;
 use crate::policy::action::{Action, Decision};
 use axum::Router;
 use axum::body::Bytes;
@@ -14,12 +15,9 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// How far a webhook's timestamp may be from the clock, in seconds.
-const TIMESTAMP_TOLERANCE: u64 = 300;
 const MILLION: f64 = 1_000_000.0;
 
 /// The canary's share of the traffic, shared between the controller and the traffic. Clones are the same.
@@ -52,7 +50,7 @@ fn millionths(share: f64) -> u32 {
 pub struct Controller(Arc<Inner>);
 
 struct Inner {
-    key: Vec<u8>,
+    secret: [Secret; 1],
     weight: CanaryWeight,
     /// Whether the rollout's steps are stopped.
     paused: AtomicBool,
@@ -68,10 +66,10 @@ struct CloudEvent {
 }
 
 impl Controller {
-    /// `key`: the webhook's secret, decoded.
-    pub fn new(key: Vec<u8>, weight: CanaryWeight, story: UnboundedSender<StoryEvent>) -> Controller {
+    /// `secret`: what webhooks are signed with.
+    pub fn new(secret: Secret, weight: CanaryWeight, story: UnboundedSender<StoryEvent>) -> Controller {
         let (paused, done) = (AtomicBool::new(false), Mutex::new(HashSet::new()));
-        Controller(Arc::new(Inner { key, weight, paused, done, story }))
+        Controller(Arc::new(Inner { secret: [secret], weight, paused, done, story }))
     }
 
     /// Binds a free loopback port and returns its address with the future that serves it until `stop` ends.
@@ -140,22 +138,18 @@ impl Controller {
 async fn receive(State(controller): State<Controller>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (id, timestamp) = (header("webhook-id"), header("webhook-timestamp"));
-    if !is_recent(timestamp) {
-        controller.refuse("its timestamp is missing or too far from now");
-        return StatusCode::UNAUTHORIZED;
-    }
-    if id.is_empty()
-        || !signature::verify(&controller.0.key, id, timestamp, &body, header("webhook-signature"))
-    {
-        controller.refuse("its signature is wrong");
+    let signature = header("webhook-signature");
+    let verified = verify(&controller.0.secret, id, timestamp, signature, &body, now().0.div_euclid(1000));
+    let refused = match verified {
+        Err(SignatureError::BadTimestamp) => Some("its timestamp is missing or too far from now"),
+        Err(_) => Some("its signature is wrong"),
+        Ok(()) => id.is_empty().then_some("it has no id"),
+    };
+    if let Some(reason) = refused {
+        controller.refuse(reason);
         return StatusCode::UNAUTHORIZED;
     }
     controller.accept(id, &body)
-}
-
-fn is_recent(timestamp: &str) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    timestamp.parse::<u64>().is_ok_and(|sent| sent.abs_diff(now) <= TIMESTAMP_TOLERANCE)
 }
 
 #[cfg(test)]

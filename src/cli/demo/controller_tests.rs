@@ -1,10 +1,17 @@
 use super::super::fixture::action;
-use super::super::signature::sign;
-use super::*;
+use super::{CanaryWeight, Controller, Decision, Secret, StoryEvent};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
 
-const KEY: &[u8] = b"a key of the demo's own, 32 bytes";
+fn secret(byte: u8) -> Secret {
+    use base64::Engine;
+    let key = base64::engine::general_purpose::STANDARD.encode([byte; 32]);
+    Secret::parse(&format!("whsec_{key}")).expect("32 bytes")
+}
+
+/// The demo's own, and another.
+const KEY: u8 = 1;
+const OTHER_KEY: u8 = 2;
 
 struct Running {
     url: String,
@@ -17,7 +24,7 @@ async fn start() -> Running {
     let (sender, story) = unbounded_channel();
     let (stop, stopped) = oneshot::channel::<()>();
     let weight = CanaryWeight::new(0.1);
-    let controller = Controller::new(KEY.to_vec(), weight.clone(), sender);
+    let controller = Controller::new(secret(KEY), weight.clone(), sender);
     let until = async move {
         let _ = stopped.await;
     };
@@ -26,8 +33,8 @@ async fn start() -> Running {
     Running { url: format!("http://{address}/webhook"), weight, story, _stop: stop }
 }
 
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+fn now() -> i64 {
+    crate::pipeline::now().0 / 1000
 }
 
 fn cloud_event(decision: Decision) -> Vec<u8> {
@@ -40,8 +47,8 @@ fn cloud_event(decision: Decision) -> Vec<u8> {
 }
 
 impl Running {
-    async fn post(&self, id: &str, timestamp: u64, key: &[u8], body: Vec<u8>) -> u16 {
-        let signature = sign(key, id, &timestamp.to_string(), &body);
+    async fn post(&self, id: &str, timestamp: i64, key: u8, body: Vec<u8>) -> u16 {
+        let signature = secret(key).sign(id, timestamp, &body);
         let request = reqwest::Client::new()
             .post(&self.url)
             .header("webhook-id", id)
@@ -76,7 +83,7 @@ async fn a_signed_rollback_takes_the_canary_out_once() {
 async fn what_the_secret_did_not_sign_or_is_old_changes_nothing() {
     let mut running = start().await;
     let body = || cloud_event(Decision::Rollback);
-    assert_eq!(running.post("1", now(), b"another key", body()).await, 401);
+    assert_eq!(running.post("1", now(), OTHER_KEY, body()).await, 401);
     assert_eq!(running.post("", now(), KEY, body()).await, 401);
     assert_eq!(running.post("1", now() - 400, KEY, body()).await, 401);
     let bare = reqwest::Client::new().post(&running.url).body(body()).send().await.expect("an answer");

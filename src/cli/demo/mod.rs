@@ -8,7 +8,6 @@ mod ending;
 mod model;
 mod run;
 mod setup;
-mod signature;
 mod story;
 mod traffic;
 #[cfg(test)]
@@ -102,8 +101,8 @@ where
     let (stop, stopped) = watch::channel(false);
     let weight = CanaryWeight::new(CANARY_WEIGHT);
 
-    let (key, secret_file) = setup::write_secret(&folder)?;
-    let controller = Controller::new(key, weight.clone(), events.clone());
+    let (secret, secret_file) = setup::write_secret(&folder)?;
+    let controller = Controller::new(secret, weight.clone(), events.clone());
     let (address, serving) =
         controller.listen(told(stopped.clone())).await.context("no port for the controller")?;
     let controller = tokio::spawn(serving);

@@ -9,6 +9,7 @@ use crate::config::{
 };
 use crate::event::ModelId;
 use crate::judge::verdict::Thresholds;
+use crate::notify::signature::Secret;
 use crate::policy::PolicyConfig;
 use anyhow::Context;
 use base64::Engine;
@@ -61,9 +62,8 @@ impl Drop for Folder {
     }
 }
 
-/// Makes a webhook secret, writes it as `whsec_<base64>` into the folder, and returns the key itself with
-/// the file.
-pub fn write_secret(folder: &Folder) -> anyhow::Result<(Vec<u8>, PathBuf)> {
+/// Makes a webhook secret, writes it as `whsec_<base64>` into the folder, and returns it with the file.
+pub fn write_secret(folder: &Folder) -> anyhow::Result<(Secret, PathBuf)> {
     let key = random_bytes::<SECRET_BYTES>()?;
     let path = folder.secret();
     let text = format!("whsec_{}\n", STANDARD.encode(key));
@@ -74,7 +74,7 @@ pub fn write_secret(folder: &Folder) -> anyhow::Result<(Vec<u8>, PathBuf)> {
         .open(&path)
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .with_context(|| format!("cannot write {}", path.display()))?;
-    Ok((key.to_vec(), path))
+    Ok((Secret::parse(&text)?, path))
 }
 
 fn random_bytes<const N: usize>() -> anyhow::Result<[u8; N]> {
@@ -164,12 +164,12 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = Folder::create().expect("a folder");
         let path = folder.0.clone();
-        let (key, file) = write_secret(&folder).expect("written");
+        let (secret, file) = write_secret(&folder).expect("written");
         let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(&file)), (0o700, 0o600));
         let text = std::fs::read_to_string(&file).expect("readable");
-        let encoded = text.trim().strip_prefix("whsec_").expect("the standard's prefix");
-        assert_eq!(STANDARD.decode(encoded).expect("base64"), key);
+        let written = Secret::parse(&text).expect("the standard's form");
+        assert_eq!(written.sign("id", 1, b"body"), secret.sign("id", 1, b"body"));
         assert!(write_secret(&folder).is_err(), "a secret is never overwritten");
         drop(folder);
         assert!(!path.exists());
