@@ -9,7 +9,12 @@ pub fn specs(config: &TopicsConfig) -> Vec<TopicSpec> {
     let own = config.own();
     let delete = |retention: Duration| vec![cleanup("delete"), retention_ms(retention)];
     let compact = || vec![cleanup("compact"), ("segment.bytes", "16777216".to_owned())];
-    let both = || vec![cleanup("compact,delete"), retention_ms(config.retention)];
+    // The broker deletes whole segments, and never the one being written: a day in each keeps the promise of
+    // the retention to within a day.
+    let both = || {
+        let segments = [("segment.ms", "86400000".to_owned()), ("segment.bytes", "268435456".to_owned())];
+        [vec![cleanup("compact,delete"), retention_ms(config.retention)], segments.to_vec()].concat()
+    };
     let spec = |name: String, settings| TopicSpec {
         name,
         partitions: config.partitions,

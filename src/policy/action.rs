@@ -82,7 +82,7 @@ pub struct Action {
 pub struct Alert {
     /// A function of model, version, kind and window; never the same twice.
     pub alert_id: String,
-    /// `drift`, `upstream_drift`, `incomplete` or `schema_break`.
+    /// `drift`, `upstream_drift`, `incomplete`, `schema_break` or `action_expired`.
     pub kind: String,
     pub namespace: String,
     pub model: String,

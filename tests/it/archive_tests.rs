@@ -1,10 +1,11 @@
 //! Accounts and stored panes on a real broker: what the API and the commands read back.
 
-use super::broker::{Broker, Message, wait_until};
+use super::broker::{Broker, Message};
 use super::serve_tests::{now_ms, plain, stream, wait_counted};
 use super::service::{Bench, LIMIT};
 use serde_json::Value;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 fn tidegate(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tidegate")).args(arguments).output().expect("the command runs")
@@ -21,12 +22,19 @@ fn json(output: &Output) -> Value {
 
 /// The accounts, once their sources have been judged up to `ends`.
 fn accounts(ask: impl Fn() -> Option<Value>, ends: &[i64]) -> Value {
-    wait_until(LIMIT, "the accounts of all that was read", || {
-        ask().filter(|found| {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let found = ask();
+        let is_end = |found: &Value| {
             let sources = found["sources"].as_array().expect("sources");
             sources.len() == ends.len() && sources.iter().zip(ends).all(|(one, end)| one["next"] == *end)
-        })
-    })
+        };
+        match found {
+            Some(found) if is_end(&found) => return found,
+            found => assert!(Instant::now() < deadline, "not {ends:?} in {LIMIT:?}: {found:#?}"),
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 #[test]

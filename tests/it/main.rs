@@ -14,6 +14,7 @@ mod serve_tests;
 mod service;
 mod demo_tests;
 mod naive;
+mod notify_tests;
 mod promtool;
 mod stream_tests;
 mod schemas_proto;

@@ -14,7 +14,7 @@ pub fn now_ms() -> i64 {
 }
 
 /// Training data of the model `m`: `x` evenly over 0..8, `score` over 0..1 in hundredths.
-fn training() -> Vec<Vec<String>> {
+pub fn training() -> Vec<Vec<String>> {
     (0..4_000)
         .map(|row| vec![(row % VALUES).to_string(), format!("{}", (row % 100) as f64 / 100.0)])
         .collect()
@@ -358,7 +358,7 @@ fn the_broker_may_be_restarted() {
 }
 
 /// Two versions: the canary's scores are all high while its inputs are the stable version's.
-fn regression(start: i64, seconds: i64) -> Vec<String> {
+pub fn regression(start: i64, seconds: i64) -> Vec<String> {
     let mut events = Vec::new();
     for n in 0..seconds * 600 {
         let (time, x) = (start + n * 1_000 / 600, (n / 2) as u64 % VALUES);
