@@ -47,6 +47,7 @@ fn main() {
         Bench { config: write_config(&broker, dir.path()), log: dir.path().join("log"), prefix: "bench" };
     // The first start makes the topics and begins the source; what it stored is then given a past.
     let mut first = bench.serve("all");
+    wait_until(LIMIT, "the topics", || bench.restored());
     wait_until(LIMIT, "stored state", || (bench.states(&broker).len() == PARTITIONS as usize).then_some(()));
     stop(&mut first);
     let (records, bytes) = bench.fill(&broker, panes);

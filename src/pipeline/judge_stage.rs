@@ -98,10 +98,12 @@ impl Assignment for JudgeAssignment {
         let mut starts = Vec::new();
         let started = Instant::now();
         let reader = PartitionReader::waiting(&self.settings.client, "restore");
+        // Laid out once for all partitions: with many models that takes longer than a partition's panes.
+        let rules = (self.settings.rules)(&self.watch);
         let restore = |partition: i32| {
             let reader = reader.as_ref().map_err(|error| format!("a reader could not be made: {error}"))?;
             let expected = lock(&self.expected).clone();
-            restore::slot(&self.settings, reader, member, &self.watch, expected, partition)
+            restore::slot(&self.settings, reader, member, &self.watch, &rules, expected, partition)
         };
         for partition in partitions {
             match restore(partition.partition) {

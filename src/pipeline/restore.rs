@@ -67,7 +67,7 @@ fn memory_key(id: &ModelId) -> String {
     format!("model|{}|{}", id.namespace, id.name)
 }
 
-/// Restores a partition from `tidegate.state` and `tidegate.panes`.
+/// Restores a partition from `tidegate.state` and `tidegate.panes`. `rules`: of all models of the watch.
 ///
 /// # Errors
 /// A sentence that says what could not be read.
@@ -76,6 +76,7 @@ pub(super) fn slot<C: ConsumerContext>(
     reader: &PartitionReader,
     member: &BaseConsumer<C>,
     watch: &Arc<Watch>,
+    rules: &[ModelRules],
     expected: BTreeSet<SourceKey>,
     partition: i32,
 ) -> Result<Slot, String> {
@@ -114,13 +115,13 @@ pub(super) fn slot<C: ConsumerContext>(
         })?;
     }
     let mut models = BTreeMap::new();
-    for (index, rules) in (settings.rules)(watch).into_iter().enumerate() {
+    for (index, rules) in rules.iter().enumerate() {
         let id = &rules.plan.watched().id;
         if merge_partition(&id.namespace, &id.name, partitions) as i32 == partition {
             let mut memory = memories.remove(memory_key(id).as_bytes()).unwrap_or_default();
             memory.streaks.retain_watched(rules.plan.watched());
             memory.rollout.retain_watched(rules.plan.watched());
-            models.insert(index as u32, (rules, memory));
+            models.insert(index as u32, (rules.clone(), memory));
         }
     }
     Ok(Slot { judge, models })

@@ -16,7 +16,7 @@ pub use group::{
     committed_when_stable, is_offset_gone, membership,
 };
 pub use native::{BatchQueue, BorrowedRecord};
-pub use reader::{PartitionReader, ReadFrom, TopicReader, read_partition};
+pub use reader::{PartitionReader, ReadFrom, TopicReader};
 pub use transaction::{Outgoing, Transaction, TransactionError, TransactionalProducer};
 
 /// A partition of a topic.

@@ -182,26 +182,6 @@ impl PartitionReader {
     }
 }
 
-/// Reads one partition from its beginning to where it ends now: key and value of every committed record. Waits
-/// for transactions that are open in it.
-///
-/// # Errors
-/// When the broker cannot be reached, or the end is not reached within `limit`.
-pub fn read_partition(
-    settings: &ClientSettings,
-    role: &str,
-    topic: &str,
-    partition: i32,
-    limit: Duration,
-    mut take: impl FnMut(&[u8], Option<&[u8]>),
-) -> KafkaResult<()> {
-    let reader = PartitionReader::waiting(settings, role)?;
-    reader.read(topic, partition, ReadFrom::Beginning, Instant::now() + limit, |key, payload| {
-        take(key, payload);
-        true
-    })
-}
-
 fn position(consumer: &BaseConsumer<Quiet>, topic: &str, partition: i32) -> i64 {
     let position = consumer.position().ok();
     let element = position.as_ref().and_then(|list| list.find_partition(topic, partition));
