@@ -155,7 +155,7 @@ metrics! {
     foreign_namespace: IntCounter = "tidegate_foreign_namespace_total" [];
     /// Reports held for the API and the page.
     board_reports: IntGauge = "tidegate_board_reports" [];
-    /// Model, version and scale keys dropped from the board at its bound.
+    /// Times that something was dropped from the board at one of its bounds.
     board_evictions: IntCounter = "tidegate_board_evictions_total" [];
     /// Attempts to take over a changed configuration.
     config_reloads: IntCounterVec = "tidegate_config_reloads_total" ["outcome"];

@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 /// The longest event that is read, in bytes.
 pub const MAX_EVENT_BYTES: usize = 10 * 1024 * 1024;
+/// Buffers that an event beyond this size has grown are not kept.
+const LARGE: usize = 256 * 1024;
 /// The deepest nesting of objects and arrays that is read; the event's own object is the first level.
 pub const MAX_DEPTH: usize = 128;
 
@@ -102,7 +104,17 @@ impl Decoder {
         };
         self.tape = tape.reset();
         self.scratch = scratch;
+        if payload.len() > LARGE {
+            self.release();
+        }
         result
+    }
+
+    /// Lets go of what a large event has made the buffers grow to: many times its size.
+    fn release(&mut self) {
+        self.scratch = Vec::new();
+        self.tape = Tape(Vec::new());
+        self.buffers = Buffers::with_max_depth(4096, MAX_DEPTH);
     }
 
     fn push_tape(&mut self, tape: &[Node<'_>], arrival: Arrival) -> Result<Accepted, Wrong> {

@@ -10,6 +10,8 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 const REPORTS_PER_KEY: usize = 64;
 const ENTRIES_PER_MODEL: usize = 50;
 const MAX_KEYS: usize = 10_000;
+/// Bytes of reports, beyond which the oldest windows go; the newest of each version and scale stays.
+pub const MAX_BYTES: usize = 96 << 20;
 
 type Key = (ModelId, String, u32);
 
@@ -21,6 +23,34 @@ struct Inner {
     alerts: BTreeMap<ModelId, VecDeque<Alert>>,
     outcomes: BTreeMap<String, BTreeMap<String, ActionOutcome>>,
     evicted: u64,
+    /// Bytes of `reports`.
+    bytes: usize,
+}
+
+/// Bytes that a report takes, about.
+fn size(report: &Report) -> usize {
+    let text = report.reason.len() + report.model.len() + report.model_version.len();
+    let of_series = |name: &String| size_of::<crate::judge::report::SeriesReport>() + 2 * name.len() + 64;
+    1_024 + text + report.series.iter().map(|series| of_series(&series.name)).sum::<usize>()
+}
+
+impl Inner {
+    fn forget(&mut self, windows: impl IntoIterator<Item = Arc<Report>>) {
+        self.bytes -= windows.into_iter().map(|report| size(&report)).sum::<usize>();
+    }
+
+    /// Drops the oldest windows until the reports fit.
+    fn limit_bytes(&mut self) {
+        while self.bytes > MAX_BYTES {
+            let several = self.reports.iter().filter(|(_, windows)| windows.len() > 1);
+            let oldest = several.filter_map(|(key, windows)| Some((windows.keys().next()?, key))).min();
+            let oldest = oldest.map(|(end, key)| (end.clone(), key.clone()));
+            let Some((end, key)) = oldest else { return };
+            let dropped = self.reports.get_mut(&key).and_then(|windows| windows.remove(&end));
+            self.forget(dropped);
+            self.evicted += 1;
+        }
+    }
 }
 
 /// Built from the topics by any replica; cheap to read.
@@ -139,17 +169,22 @@ impl Board {
         let windows =
             inner.reports.entry((id, report.model_version.clone(), report.window.scale)).or_default();
         let end = report.window.end.clone();
+        let mut dropped = Vec::new();
         if windows.get(&end).is_none_or(|known| known.revision <= report.revision) {
-            windows.insert(end, Arc::new(report));
+            inner.bytes += size(&report);
+            dropped.extend(windows.insert(end, Arc::new(report)));
         }
         if windows.len() > REPORTS_PER_KEY {
-            windows.pop_first();
+            dropped.extend(windows.pop_first().map(|(_, report)| report));
         }
+        inner.forget(dropped);
+        inner.limit_bytes();
         if inner.reports.len() > MAX_KEYS {
             let newest =
                 |(key, windows): (&Key, &BTreeMap<String, _>)| (windows.keys().last().cloned(), key.clone());
             if let Some((_, oldest)) = inner.reports.iter().map(newest).min() {
-                inner.reports.remove(&oldest);
+                let windows = inner.reports.remove(&oldest).unwrap_or_default();
+                inner.forget(windows.into_values());
                 inner.evicted += 1;
             }
         }
@@ -165,6 +200,10 @@ impl Board {
             && let Some(dropped) = actions.pop_back()
         {
             inner.outcomes.remove(&dropped.idempotency_key);
+        }
+        if inner.actions.len() > MAX_KEYS {
+            inner.actions.pop_first();
+            inner.evicted += 1;
         }
     }
 
@@ -185,6 +224,10 @@ impl Board {
         alerts.retain(|known| known.alert_id != alert.alert_id);
         alerts.push_front(alert);
         alerts.truncate(ENTRIES_PER_MODEL);
+        if inner.alerts.len() > MAX_KEYS {
+            inner.alerts.pop_first();
+            inner.evicted += 1;
+        }
     }
 
     /// Alerts about source topics, which are of no model, newest first.
@@ -193,7 +236,7 @@ impl Board {
         self.read().alerts.get(&nobody).into_iter().flatten().cloned().collect()
     }
 
-    /// Reports held, and keys dropped at the bound.
+    /// Reports held, and how often something was dropped at a bound.
     pub fn counts(&self) -> (usize, u64) {
         let inner = self.read();
         (inner.reports.values().map(BTreeMap::len).sum(), inner.evicted)

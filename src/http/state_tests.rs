@@ -40,6 +40,23 @@ fn the_board_drops_the_oldest_key_at_its_bound() {
 }
 
 #[test]
+fn the_board_drops_the_oldest_windows_when_its_reports_hold_too_much() {
+    let board = Board::new();
+    let wide: Vec<_> = std::iter::repeat_n(series("amount", MeasuredOf::Feature), 1_000).collect();
+    for minute in 1..=600 {
+        let version = format!("v{}", minute % 20);
+        board.apply_report(Report { series: wide.clone(), ..report(&version, minute) });
+    }
+    let (held, evicted) = board.counts();
+    assert_eq!(held as u64 + evicted, 600);
+    assert!((100..600).contains(&held), "{held} reports of 1,000 series");
+    let kept = board.reports(&id("default", "fraud"), None, None, 1_000);
+    assert_eq!(kept[0].window.end, EventTime(600 * 60_000).to_rfc3339());
+    let oldest = EventTime((600 - held as i64 + 1) * 60_000).to_rfc3339();
+    assert_eq!(kept[held - 1].window.end, oldest, "the newest stay");
+}
+
+#[test]
 fn the_board_keeps_the_latest_50_actions_of_a_model_with_their_outcomes() {
     let board = Board::new();
     for canary in 0..60 {

@@ -23,7 +23,12 @@ pub fn run(
     let topics = [own.reports.as_str(), own.alerts.as_str(), own.actions.as_str(), own.outcomes.as_str()];
     let mut reader = TopicReader::from_beginning(client, "board", &topics)
         .map_err(|error| format!("the reports could not be looked up: {error}"))?;
+    let mut seen = board.counts().1;
     while !shared.is_stopping() {
+        let (reports, evicted) = board.counts();
+        shared.metrics.board_reports.set(reports as i64);
+        shared.metrics.board_evictions.inc_by(evicted - seen);
+        seen = evicted;
         reader.poll(POLL, |topic, _, payload| {
             let Some(payload) = payload else { return };
             if let Err(error) = take(board, own, topic, payload) {

@@ -13,6 +13,7 @@ mod clock;
 mod dead_letters;
 mod idle;
 mod judge_stage;
+mod memory;
 mod notify_stage;
 mod restore;
 mod starting;
@@ -33,8 +34,10 @@ use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::notify::webhook::{Webhook, WebhookSettings};
 use crate::policy::evaluate::ModelRules;
-use crate::source::kafka::{ClientSettings, ensure_topics, partition_counts};
+use crate::source::kafka::{ClientSettings, broker_count, ensure_topics, partition_counts};
 use anyhow::{Context, bail};
+use memory::{Clients, Cluster, MemoryBudget};
+use rdkafka::error::KafkaResult;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -81,7 +84,10 @@ pub struct Service {
 pub async fn start(config: Config, stages: Stages) -> anyhow::Result<Service> {
     let watch = read_watch(&config)?;
     let client = client_settings(&config);
-    check_topics(&config, &client).await?;
+    let cluster = check_topics(&config, &client).await?;
+    let budget = MemoryBudget::new(&config, &watch, stages, cluster);
+    tracing::info!("memory budget: {}", budget.sentence());
+    let clients = Clients::new(&config, &client, cluster);
     let metrics = Arc::new(Metrics::new());
     let board = Arc::new(Board::new());
     let (watch_sender, watch_receiver) = tokio::sync::watch::channel(Arc::new(watch));
@@ -116,7 +122,7 @@ pub async fn start(config: Config, stages: Stages) -> anyhow::Result<Service> {
             tracing::error!(%error, "the HTTP side has ended");
         }
     });
-    let threads = start_stages(&config, stages, &client, &board, &shared)?;
+    let threads = start_stages(&config, stages, &clients, &board, &shared)?;
     Ok(Service { address, shared, watch: watch_sender, threads, http_stop, http, config })
 }
 
@@ -153,18 +159,24 @@ fn clock_margin_ms(config: &Config) -> i64 {
     millis(config.windows.max_future).saturating_add(3_600_000)
 }
 
-async fn check_topics(config: &Config, client: &ClientSettings) -> anyhow::Result<()> {
+async fn check_topics(config: &Config, client: &ClientSettings) -> anyhow::Result<Cluster> {
     let specs = topics::specs(&config.topics);
     let mut problems = ensure_topics(client, &specs, config.topics.create).await.err().unwrap_or_default();
     let asked = client.clone();
-    if let Ok(Ok(counts)) = tokio::task::spawn_blocking(move || partition_counts(&asked)).await {
+    let mut cluster = Cluster { brokers: 1, source_partitions: config.topics.events.len() };
+    let ask = move || Ok((partition_counts(&asked)?, broker_count(&asked)?));
+    let answer: Result<KafkaResult<_>, _> = tokio::task::spawn_blocking(ask).await;
+    if let Ok(Ok((counts, brokers))) = answer {
+        let found = config.topics.events.iter().filter_map(|topic| counts.get(topic));
+        cluster =
+            Cluster { brokers: brokers.max(1), source_partitions: found.map(|count| *count as usize).sum() };
         let missing = config.topics.events.iter().filter(|topic| !counts.contains_key(*topic));
         problems.extend(missing.map(|topic| {
             format!("source topic {topic} does not exist; create it, or correct topics.events")
         }));
     }
     if problems.is_empty() {
-        return Ok(());
+        return Ok(cluster);
     }
     bail!("{}", problems.join("\n"))
 }
@@ -172,30 +184,30 @@ async fn check_topics(config: &Config, client: &ClientSettings) -> anyhow::Resul
 fn start_stages(
     config: &Config,
     stages: Stages,
-    client: &ClientSettings,
+    clients: &Clients,
     board: &Arc<Board>,
     shared: &Shared,
 ) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let runs = |stage: Stages| stages == Stages::All || stages == stage;
     let mut threads = Vec::new();
     if runs(Stages::Judge) {
-        let settings = judge_settings(config, client);
+        let settings = judge_settings(config, &clients.judge);
         threads.push(supervise("judge", shared, move |shared| judge_stage::run(&settings, shared))?);
     }
     if runs(Stages::Notify) {
-        let settings = notify_settings(config, client)?;
+        let settings = notify_settings(config, &clients.small)?;
         let runtime = tokio::runtime::Handle::current();
         let run = move |shared: &Shared| notify_stage::run(&settings, shared, &runtime);
         threads.push(supervise("notify", shared, run)?);
     }
     if runs(Stages::Tally) {
         for thread in 0..config.kafka.consumers {
-            let settings = tally_settings(config, client, thread);
+            let settings = tally_settings(config, &clients.tally, thread);
             let name = format!("tally-{thread}");
             threads.push(supervise(&name, shared, move |shared| tally_stage::run(&settings, shared))?);
         }
     }
-    let (client, own, board) = (client.clone(), config.topics.own(), Arc::clone(board));
+    let (client, own, board) = (clients.small.clone(), config.topics.own(), Arc::clone(board));
     let run = move |shared: &Shared| Ok(board_stage::run(&client, &own, &board, shared)?);
     threads.push(supervise("board", shared, run)?);
     Ok(threads)

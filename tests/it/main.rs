@@ -1,11 +1,14 @@
 //! The one integration-test binary: every file more would link the whole program once more.
 
+mod backpressure_tests;
 mod bad_input_tests;
 mod archive_tests;
 mod broker;
 mod broker_tests;
+mod cardinality_tests;
 mod data;
 mod guard;
+mod process;
 mod receiver;
 mod rooms;
 mod schemas_config;
@@ -16,6 +19,7 @@ mod demo_tests;
 mod naive;
 mod notify_tests;
 mod promtool;
+mod soak_tests;
 mod stream_tests;
 mod schemas_proto;
 mod schemas_reports;

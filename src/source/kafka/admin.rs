@@ -35,6 +35,16 @@ pub fn partition_counts(settings: &ClientSettings) -> KafkaResult<BTreeMap<Strin
     Ok(usable.map(|topic| (topic.name().to_owned(), topic.partitions().len() as i32)).collect())
 }
 
+/// How many brokers the cluster has.
+///
+/// # Errors
+/// When no broker answers within 10 s.
+pub fn broker_count(settings: &ClientSettings) -> KafkaResult<usize> {
+    let consumer: BaseConsumer<Quiet> =
+        BaseConsumer::from_config_and_context(&settings.plain("metadata"), Quiet)?;
+    Ok(consumer.fetch_metadata(None, CALL_TIMEOUT)?.brokers().len())
+}
+
 /// Makes the topics that are missing, if `create`.
 ///
 /// # Errors

@@ -17,7 +17,11 @@ pub struct ClientSettings {
 }
 
 /// Properties that only consumers know; librdkafka warns when a producer is given one.
-const CONSUMER_ONLY: [&str; 5] = [
+const CONSUMER_ONLY: [&str; 9] = [
+    "queued.max.messages.kbytes",
+    "queued.min.messages",
+    "fetch.max.bytes",
+    "fetch.message.max.bytes",
     "group.protocol",
     "session.timeout.ms",
     "partition.assignment.strategy",
@@ -25,7 +29,17 @@ const CONSUMER_ONLY: [&str; 5] = [
     "fetch.min.bytes",
 ];
 
+/// Bytes (in KiB) that a producer holds at most; a flush beyond it waits for the broker.
+pub const PRODUCER_QUEUE_KIB: usize = 64 << 10;
+
 impl ClientSettings {
+    /// These settings with a property more, unless it is set already.
+    pub fn with_default(&self, property: &str, value: String) -> ClientSettings {
+        let mut settings = self.clone();
+        settings.properties.entry(property.to_owned()).or_insert(value);
+        settings
+    }
+
     /// A consumer's configuration: explicit offsets, committed records only, errors instead of jumps.
     pub fn consumer(&self, role: &str) -> ClientConfig {
         let mut config = self.base(role);
@@ -60,6 +74,7 @@ impl ClientSettings {
             .set("transaction.timeout.ms", "15000")
             .set("message.timeout.ms", "14000")
             .set("linger.ms", "1")
+            .set("queue.buffering.max.kbytes", PRODUCER_QUEUE_KIB.to_string())
             .set("compression.type", "lz4")
             // The broker is still ending the transaction before: 100 ms, the default, is a long wait for it.
             .set("retry.backoff.ms", "5");

@@ -8,14 +8,14 @@ mod native;
 mod reader;
 mod transaction;
 
-pub use admin::{TopicSpec, ensure_topics, partition_counts};
-pub use client::{ClientSettings, Quiet};
+pub use admin::{TopicSpec, broker_count, ensure_topics, partition_counts};
+pub use client::{ClientSettings, PRODUCER_QUEUE_KIB, Quiet};
 pub use dead_letter::{Cut, DeadLetter, headers_of};
 pub use group::{
     Assignment, GroupConsumer, GroupContext, Member, PartitionEnd, StartOffset, committed,
     committed_when_stable, is_offset_gone, membership,
 };
-pub use native::{BatchQueue, BorrowedRecord};
+pub use native::{BatchQueue, BorrowedRecord, MAX_BATCH};
 pub use reader::{PartitionReader, ReadFrom, TopicReader};
 pub use transaction::{Outgoing, Transaction, TransactionError, TransactionalProducer};
 

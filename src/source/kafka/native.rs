@@ -12,7 +12,7 @@ use std::ptr;
 
 /// Messages taken from librdkafka at once. Large enough to amortise the call, small enough that a batch's
 /// memory (one fetch buffer per message at worst) stays bounded.
-const BATCH: usize = 4096;
+pub const MAX_BATCH: usize = 4096;
 
 /// A queue of the application to which partition queues are forwarded, so that many partitions are drained
 /// by one cheap call while the consumer's own queue stays free for rebalances.
@@ -53,10 +53,10 @@ impl BatchQueue {
 
     /// Waits at most `timeout_ms` for messages and hands each to `take`; returns how many there were.
     pub fn drain(&self, timeout_ms: i32, mut take: impl FnMut(BorrowedRecord<'_>)) -> usize {
-        let mut batch: [*mut c::rd_kafka_message_t; BATCH] = [ptr::null_mut(); BATCH];
-        // SAFETY: `batch` has room for BATCH pointers; each message written is ours until destroyed.
+        let mut batch: [*mut c::rd_kafka_message_t; MAX_BATCH] = [ptr::null_mut(); MAX_BATCH];
+        // SAFETY: `batch` has room for MAX_BATCH pointers; each message written is ours until destroyed.
         let got =
-            unsafe { c::rd_kafka_consume_batch_queue(self.queue, timeout_ms, batch.as_mut_ptr(), BATCH) };
+            unsafe { c::rd_kafka_consume_batch_queue(self.queue, timeout_ms, batch.as_mut_ptr(), MAX_BATCH) };
         let got = usize::try_from(got).unwrap_or(0);
         for message in &batch[..got] {
             // SAFETY: librdkafka filled the first `got` entries; the record's lifetime ends before the

@@ -1,0 +1,51 @@
+//! Slow work and a silent broker cost no membership: what cannot be written now is written later, once.
+
+use super::broker::{Broker, Message, wait_until};
+use super::process;
+use super::service::{Bench, LIMIT, baseline};
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+fn events(start: i64, count: i64) -> Vec<Message> {
+    let event = |n: i64| {
+        let time = start + n * 10;
+        format!(r#"{{"model":"m","model_version":"v1","timestamp":{time},"features":{{"x":{}}}}}"#, n % 8)
+    };
+    (0..count).map(|n| Message::new(event(n)).partition((n % 2) as i32)).collect()
+}
+
+fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+    assert!(sent.expect("kill").success(), "{pid} takes {name}");
+}
+
+#[test]
+fn a_broker_that_is_silent_for_eight_seconds_in_a_flush_costs_readers_no_membership_and_no_event() {
+    let Some(broker) = Broker::own() else { return };
+    let bench = Bench::new(&broker, "silent", 2);
+    let rows: Vec<Vec<String>> = (0..800).map(|row| vec![(row % 8).to_string()]).collect();
+    let path = baseline(bench.dir.path(), "m", "v1", &["x"], &rows, &[]);
+    let bench = bench.model("m", &[("v1", path)], "");
+    let start = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_millis() as i64;
+    let start = start - 60_000;
+    broker.produce(&bench.events, &events(start, 1_000));
+    let replica = bench.serve("a");
+    wait_until(LIMIT, "the first events", || {
+        (replica.outcomes().get("counted") == Some(&1_000)).then_some(())
+    });
+    wait_until(LIMIT, "closed panes", || (bench.counted_events() >= 900).then_some(()));
+    let rebalances = || replica.metric("tidegate_rebalances_total{stage=\"tally\"}");
+    let before = rebalances().expect("it has joined");
+    let port = broker.address().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    let pid = process::listener(port).expect("the broker listens");
+    // Flushes come four times a second, so one is under way.
+    signal(pid, "STOP");
+    std::thread::sleep(Duration::from_secs(8));
+    signal(pid, "CONT");
+    broker.produce(&bench.events, &events(start + 10_000, 1_000));
+    wait_until(2 * LIMIT, "all events", || (bench.counted_events() >= 2_000).then_some(()));
+    assert_eq!(bench.counted_events(), 2_000);
+    assert_eq!(rebalances(), Some(before), "the group of the readers saw nothing: {}", replica.log());
+    assert_eq!(replica.metric("tidegate_stage_restarts_total{stage=\"tally-0\"}"), None, "{}", replica.log());
+    assert_eq!(bench.reports().values().filter(|report| report["complete"] == false).count(), 0);
+}
