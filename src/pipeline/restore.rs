@@ -199,3 +199,19 @@ fn json_record<T: serde::Serialize>(topic: &str, key: String, value: &T) -> Opti
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_tells_length_and_start_whatever_the_names_are() {
+        for (model, series) in [("fraud", "amount"), ("a|b", "c|16|5"), ("", "")] {
+            let (model, series) = (model.to_owned(), series.to_owned());
+            let record = PaneRecord { model, series, panes: 4, start: -60_000, ..PaneRecord::default() };
+            assert_eq!(part_of(crate::judge::pane_key(&record).as_bytes()), Some((4, -60_000)));
+        }
+        assert_eq!(part_of(b"no key of ours"), None);
+        assert_eq!(part_of(&[0xff, b'|', b'1', b'|', b'2']), None);
+    }
+}
