@@ -140,7 +140,14 @@ impl PartitionReader {
         let start = match from {
             ReadFrom::Beginning => low,
             ReadFrom::Last(offsets) => low.max(high - offsets),
-            ReadFrom::Time(time) => self.offset_at(topic, partition, time)?.unwrap_or(high).max(low),
+            ReadFrom::Time(time) => {
+                match self.offset_at(topic, partition, time)?.filter(|found| *found < high) {
+                    Some(found) => found.max(low),
+                    // The embedded broker of the demo knows no times: it finds nothing since 1970 either.
+                    None if self.offset_at(topic, partition, 1)?.is_none_or(|first| first >= high) => low,
+                    None => high,
+                }
+            }
         };
         if start >= high {
             return Ok(());
