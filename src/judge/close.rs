@@ -22,8 +22,8 @@ pub const MIN_OPEN_PANES: usize = 8;
 pub(super) struct Due {
     /// One past the index of the last one.
     target: i64,
-    /// Whether a source is left out of them.
-    left_out: bool,
+    /// Whether they may miss events.
+    doubtful: bool,
 }
 
 impl Judge {
@@ -43,14 +43,14 @@ impl Judge {
             }
             Low::AllIdle => self.open.keys().next_back().map(|last| last + 1),
         };
-        self.due = target.map(|target| Due { target, left_out: !step.notes.left_out.is_empty() });
+        self.due = target.map(|target| Due { target, doubtful: self.is_doubtful() });
         self.catch_up(step);
     }
 
     /// Closes what is due, until the allowance is used up; what is left then stays due.
     pub(super) fn catch_up(&mut self, step: &mut Step) {
         if let Some(due) = self.due.take()
-            && !self.close_up_to(due.target, due.left_out, step)
+            && !self.close_up_to(due.target, due.doubtful, step)
         {
             self.due = Some(due);
             return;
@@ -70,8 +70,13 @@ impl Judge {
             Low::AllIdle => last.map(|last| last + 1),
         };
         let target = target.filter(|target| first.is_some_and(|first| first < target));
-        let left_out = !self.sources.left_out(self.config.max_stall_ms).is_empty();
-        self.due = target.map(|target| Due { target, left_out });
+        self.due = target.map(|target| Due { target, doubtful: self.is_doubtful() });
+    }
+
+    /// Whether panes that are closed may miss events: of a source that is left out, or in a hole whose end is
+    /// not known.
+    fn is_doubtful(&self) -> bool {
+        !self.sources.left_out(self.config.max_stall_ms).is_empty() || self.sources.oldest_hole().is_some()
     }
 
     /// Closes the oldest open panes early while the open ones hold more than they may: a source that is far
@@ -87,18 +92,18 @@ impl Judge {
             bytes -= pane.bytes();
             step.notes.closed_early += 1;
             if !self.close_up_to(target, true, step) {
-                self.due = Some(Due { target, left_out: true });
+                self.due = Some(Due { target, doubtful: true });
                 return;
             }
         }
     }
 
     /// Whether all of it is closed; otherwise the allowance is used up.
-    fn close_up_to(&mut self, target: i64, left_out: bool, step: &mut Step) -> bool {
+    fn close_up_to(&mut self, target: i64, doubtful: bool, step: &mut Step) -> bool {
         let Some(first_open) = self.open.keys().next().copied() else {
             // Nothing is open: windows that end on empty panes still come, as far as one can reach.
             if let Some(closed) = self.closed_to {
-                self.walk(closed, target.min(closed + MAX_WALK), left_out, step);
+                self.walk(closed, target.min(closed + MAX_WALK), doubtful, step);
                 self.closed_to = Some(closed.max(target));
             }
             return true;
@@ -108,11 +113,11 @@ impl Judge {
             self.allowance -= 1;
             let data = self.open.keys().next().copied().unwrap_or(target).min(target);
             if data > next + MAX_WALK {
-                self.walk(next, next + MAX_WALK, left_out, step);
+                self.walk(next, next + MAX_WALK, doubtful, step);
                 next = (next + MAX_WALK).max(data - data.rem_euclid(16));
             }
             let end = (data + 1).min(target);
-            self.walk(next, end, left_out, step);
+            self.walk(next, end, doubtful, step);
             next = end;
         }
         self.closed_to = Some(self.closed_to.unwrap_or(next).max(next));
@@ -120,16 +125,16 @@ impl Judge {
     }
 
     /// Closes the panes `from..to`, in order.
-    fn walk(&mut self, from: i64, to: i64, left_out: bool, step: &mut Step) {
+    fn walk(&mut self, from: i64, to: i64, doubtful: bool, step: &mut Step) {
         for index in from..to {
-            self.close(index, left_out, step);
+            self.close(index, doubtful, step);
         }
     }
 
-    fn close(&mut self, index: i64, left_out: bool, step: &mut Step) {
+    fn close(&mut self, index: i64, doubtful: bool, step: &mut Step) {
         self.closed_to = Some(index + 1);
         if let Some(pane) = self.open.remove(&index) {
-            self.keep(index, &pane, pane.complete && !left_out);
+            self.keep(index, &pane, pane.complete && !doubtful);
         }
         let models: Vec<u32> = self.models.keys().copied().collect();
         let late = self.config.allowed_lateness_ms.div_euclid(self.config.pane_ms).max(1);
@@ -187,9 +192,8 @@ impl Judge {
             return;
         }
         self.revised_at = clock;
-        let closed = self.closed_to.unwrap_or(i64::MIN);
         let mut ends: BTreeSet<(u32, i64, i64)> = BTreeSet::new();
-        for (model, index) in std::mem::take(&mut self.dirty) {
+        for ((model, index), closed) in std::mem::take(&mut self.dirty) {
             for scale in SCALES {
                 let stride = (scale / 4).max(1);
                 let containing = (index + 1..=index + scale).filter(|end| end.rem_euclid(stride) == 0);

@@ -127,7 +127,7 @@ impl Judge {
     /// A closed pane has changed: its records are written again now, its windows' reports at most once per
     /// lateness.
     fn note_revision(&mut self, model: u32, index: i64, step: &mut Step) {
-        self.dirty.insert((model, index));
+        self.dirty.insert((model, index), self.closed_to.unwrap_or(i64::MIN));
         for (tier, length) in TIERS.iter().enumerate() {
             let start = index - index.rem_euclid(*length);
             if let Some(history) = self.models.get_mut(&model)

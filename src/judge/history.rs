@@ -130,10 +130,13 @@ impl ModelHistory {
         }
         let (tier, parts) = if scale == 1 { (0, 1) } else { (tier_of(scale / 4), 4) };
         let step = scale / parts;
-        let sums = self.add_up(watch, model, tier, (0..parts).map(|part| end - scale + part * step));
+        let starts = || (0..parts).map(|part| end - scale + part * step);
+        let sums = self.add_up(watch, model, tier, starts());
         if sums.values().all(|(head, _)| head.filled == 0) {
             return None;
         }
+        // One number for all versions: a late event of one moves the traffic share of each.
+        let revision = starts().filter_map(|start| self.tiers[tier].get(&start)).map(newest_revision).sum();
         let arm = |(version, (head, series)): (u32, (ArmSum, Vec<Option<SeriesCounts>>))| {
             let version = VersionIndex { model, version };
             let cells = widths(watch, version);
@@ -150,7 +153,7 @@ impl ModelHistory {
                     .collect(),
                 panes: head.filled,
                 complete: head.complete,
-                revision: head.revision,
+                revision,
             }
         };
         Some(ModelWindow {
@@ -178,6 +181,10 @@ impl ModelHistory {
         found.dedup();
         found
     }
+}
+
+fn newest_revision(arms: &BTreeMap<u32, ArmSum>) -> u32 {
+    arms.values().map(|arm| arm.revision).max().unwrap_or(0)
 }
 
 /// The tier whose entries are `length` panes long.

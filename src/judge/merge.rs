@@ -98,8 +98,9 @@ pub struct Judge {
     pub(super) models: BTreeMap<u32, ModelHistory>,
     /// One past the last closed pane's index.
     pub(super) closed_to: Option<i64>,
-    /// Closed panes that late events changed and whose windows have not been reported again.
-    pub(super) dirty: BTreeSet<(u32, i64)>,
+    /// Closed panes that late events changed and whose windows have not been reported again, with what was
+    /// closed when the last of them came: windows that end later hold them from their first report on.
+    pub(super) dirty: BTreeMap<(u32, i64), i64>,
     /// Marker clock of the last such reports.
     pub(super) revised_at: i64,
     pub(super) boundaries: VecDeque<Boundary>,
@@ -136,7 +137,7 @@ impl Judge {
             open: BTreeMap::new(),
             models: BTreeMap::new(),
             closed_to: None,
-            dirty: BTreeSet::new(),
+            dirty: BTreeMap::new(),
             revised_at: 0,
             boundaries: VecDeque::from([Boundary { offset: start, clock: 0, next: Vec::new() }]),
             applied: start,
@@ -252,6 +253,9 @@ impl Judge {
         let whole = deltas.len() as u64 == marker.n_deltas_here;
         if fits.iter().all(|fit| *fit == Fit::New) && whole {
             self.sources.accept(marker, &fits, Folded::Whole);
+            if let Some(hole) = self.sources.take_holes(marker) {
+                self.mark_incomplete(hole, marker);
+            }
             self.fold(first_offset, &deltas, &marker.roles, step);
             step.notes.folded_flushes += 1;
         } else if fits.iter().all(|fit| *fit == Fit::Duplicate) && !fits.is_empty() {
@@ -297,9 +301,13 @@ impl Judge {
         if !twice {
             self.fold(first_offset, deltas, &marker.roles, step);
         }
-        self.mark_incomplete(first_offset, marker);
+        let hole = self.sources.take_holes(marker).unwrap_or(first_offset);
+        self.sources.note_holes(marker, fits, first_offset);
+        self.mark_incomplete(hole.min(first_offset), marker);
     }
 
+    /// Marks the panes that missing offsets may have belonged to: from the oldest open one to the newest that
+    /// any source has shown. `first_offset`: where a replay must begin to mark them again.
     fn mark_incomplete(&mut self, first_offset: i64, marker: &Marker) {
         let newest = self.sources.newest_watermark().map(|time| self.index(time));
         let touched = marker.roles.iter().map(|roles| self.index(roles.pane_start));
@@ -307,7 +315,9 @@ impl Judge {
         let oldest_open = self.open.keys().next().copied().unwrap_or(last);
         let first = self.closed_to.unwrap_or(oldest_open).max(last - MAX_HOLE_PANES);
         for index in first..=last {
-            self.open.entry(index).or_insert_with(|| OpenPane::new(first_offset)).complete = false;
+            let pane = self.open.entry(index).or_insert_with(|| OpenPane::new(first_offset));
+            pane.complete = false;
+            pane.first_offset = pane.first_offset.min(first_offset);
         }
     }
 
@@ -337,10 +347,10 @@ impl Judge {
         }
     }
 
-    /// The first offset that open panes and half-read flushes rest on.
+    /// The first offset that open panes, half-read flushes and open holes rest on.
     pub(super) fn oldest_needed_offset(&self) -> i64 {
         let open = self.open.values().map(|pane| pane.first_offset);
         let staged = self.staged.values().map(|staged| staged.first_offset);
-        open.chain(staged).min().unwrap_or(self.applied).min(self.applied)
+        open.chain(staged).chain(self.sources.oldest_hole()).min().unwrap_or(self.applied).min(self.applied)
     }
 }

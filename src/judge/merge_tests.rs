@@ -156,6 +156,40 @@ fn a_missing_flush_marks_the_window_incomplete() {
 }
 
 #[test]
+fn a_hole_is_marked_up_to_the_first_event_behind_it() {
+    let mut log = steady(6_000);
+    let mut judge = judge(1);
+    run(&mut judge, &log.records, 0);
+    let next = log.records.len();
+    log.records.clear();
+    let read = judge.state().sources[0].next.expect("initialised");
+    // Events of the next three seconds are lost, and a flush that counted nothing is the first to show it.
+    let mut tally = Tally::new(shared_watch(), PANE_MS);
+    tally.start_source(source(0), read + 30);
+    log.flush(&mut tally, 9_000);
+    for time in (9_000..12_000).step_by(100) {
+        feed(&mut tally, 0, &[event(time)]);
+        log.flush(&mut tally, time);
+    }
+    // A restart between the two must not forget it.
+    let mut steps = run(&mut judge, &log.records[..2], next);
+    let state = judge.state();
+    assert!(state.replay_from <= next as i64, "the flush that shows the hole is read again");
+    steps.extend(run(&mut judge, &log.records[2..], next + 2));
+    let panes: std::collections::BTreeMap<i64, bool> = steps
+        .iter()
+        .flat_map(|step| &step.windows)
+        .filter(|window| window.scale == 1)
+        .map(|window| (window.start.0, window.arms[0].complete))
+        .collect();
+    for start in panes.keys().filter(|start| (6_000..9_000).contains(*start)) {
+        assert!(!panes[start], "the pane at {start} is in the hole: {panes:?}");
+    }
+    assert_eq!(panes.get(&10_000), Some(&true), "{panes:?}");
+    assert!(panes.values().any(|complete| !complete), "{panes:?}");
+}
+
+#[test]
 fn a_flush_without_all_its_deltas_is_torn_and_shows() {
     let log = steady(3_000);
     let mut deltas =
@@ -251,6 +285,34 @@ fn late_events_revise_and_then_are_dropped() {
     let pane = revised.iter().find(|window| window.scale == 1).expect("the pane itself");
     assert_eq!((pane.end.0, pane.arms[0].unset_events, pane.arms[0].revision), (4_000, 11, 1));
     assert!(windows(&steps).contains(&(1, 4_000, 10)));
+}
+
+#[test]
+fn a_window_that_is_first_reported_after_a_late_event_is_not_reported_again_for_it() {
+    let mut log = steady(6_000);
+    let mut judge = judge(1);
+    let mut steps = run(&mut judge, &log.records, 0);
+    let next = log.records.len();
+    log.records.clear();
+    let read = judge.state().sources[0].next.expect("initialised");
+    let mut tally = Tally::new(shared_watch(), PANE_MS);
+    tally.start_source(source(0), read);
+    // A late event and, later in marker time than revisions wait, panes that close.
+    feed(&mut tally, 0, &[event(3_500)]);
+    log.flush(&mut tally, 5_800);
+    for time in (6_000..9_000).step_by(100) {
+        feed(&mut tally, 0, &[event(time)]);
+        if time % 300 == 0 {
+            log.flush(&mut tally, time);
+        }
+    }
+    steps.extend(run(&mut judge, &log.records, next));
+    let mut seen = BTreeSet::new();
+    for window in steps.iter().flat_map(|step| &step.windows) {
+        let key = (window.scale, window.start.0, window.arms[0].revision);
+        assert!(seen.insert(key), "window {key:?} is reported twice");
+    }
+    assert!(seen.iter().any(|(scale, _, revision)| *scale == 4 && *revision == 1), "{seen:?}");
 }
 
 #[test]

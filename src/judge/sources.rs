@@ -47,6 +47,9 @@ pub(super) struct SourceState {
     pub(super) holes: Holes,
     /// Records that came again after they were counted, and were dropped.
     pub(super) doubled: u64,
+    /// Offsets are missing, and no event behind them has told yet how far in event time the hole reaches: offset
+    /// (in the tallies) of the flush that showed it.
+    pub(super) open_hole: Option<i64>,
 }
 
 /// What became of a flush.
@@ -122,6 +125,27 @@ impl Sources {
             state.last_marker = state.last_marker.max(marker.wall_clock);
             state.flush_interval = marker.flush_interval.max(1);
         }
+    }
+
+    /// Notes the holes that `marker` shows at its sources which do not fit and have no event behind the hole.
+    pub(super) fn note_holes(&mut self, marker: &Marker, fits: &[Fit], first_offset: i64) {
+        let open = |range: &SourceRange, fit: &Fit| {
+            !matches!(fit, Fit::New | Fit::Duplicate) && range.watermark.is_none()
+        };
+        for (range, _) in marker.sources.iter().zip(fits).filter(|(range, fit)| open(range, fit)) {
+            self.known.entry(key_of(range)).or_default().open_hole.get_or_insert(first_offset);
+        }
+    }
+
+    /// Forgets the holes behind which `marker` shows events; where the oldest of them was seen.
+    pub(super) fn take_holes(&mut self, marker: &Marker) -> Option<i64> {
+        let told = marker.sources.iter().filter(|range| range.watermark.is_some());
+        told.filter_map(|range| self.known.get_mut(&key_of(range))?.open_hole.take()).min()
+    }
+
+    /// Where the oldest hole was seen whose end is not known.
+    pub(super) fn oldest_hole(&self) -> Option<i64> {
+        self.known.values().filter_map(|state| state.open_hole).min()
     }
 
     /// A duplicate still shows that its source is alive, unless it is older than what is known.

@@ -94,6 +94,9 @@ pub struct SourceRecord {
     /// Records that came again after they were counted, and were dropped.
     #[prost(uint64, tag = "15")]
     pub doubled: u64,
+    /// Offset of the flush that showed a hole whose end in event time is not known.
+    #[prost(int64, optional, tag = "16")]
+    pub open_hole: Option<i64>,
 }
 
 /// Offsets `from` up to, without, `to`.
@@ -132,6 +135,9 @@ pub struct DirtyPane {
     pub model: String,
     #[prost(sint64, tag = "3")]
     pub index: i64,
+    /// One past the index of the pane closed last when it was changed.
+    #[prost(sint64, optional, tag = "4")]
+    pub closed_to: Option<i64>,
 }
 
 /// The key of a record in `tidegate.panes`.
@@ -212,10 +218,11 @@ impl Judge {
             dirty: self
                 .dirty
                 .iter()
-                .map(|(model, index)| DirtyPane {
+                .map(|((model, index), closed_to)| DirtyPane {
                     namespace: model_id(model).namespace.clone(),
                     model: model_id(model).name.clone(),
                     index: *index,
+                    closed_to: Some(*closed_to),
                 })
                 .collect(),
             revised_at: self.revised_at,
@@ -257,7 +264,8 @@ impl Judge {
         }
         for dirty in &state.dirty {
             if let Some(model) = find_model(&judge.watch, &dirty.namespace, &dirty.model) {
-                judge.dirty.insert((model, dirty.index));
+                let closed_to = dirty.closed_to.or(state.closed_to).unwrap_or(i64::MIN);
+                judge.dirty.insert((model, dirty.index), closed_to);
             }
         }
         judge.end_replay();
@@ -362,6 +370,7 @@ fn source_record(key: &SourceKey, state: &SourceState) -> SourceRecord {
         missing_ranges: state.holes.ranges(),
         missing_offsets: state.holes.offsets(),
         doubled: state.doubled,
+        open_hole: state.open_hole,
     }
 }
 
@@ -379,6 +388,7 @@ fn source_state(record: &SourceRecord) -> (SourceKey, SourceState) {
         start: record.start,
         holes: Holes::restore(&record.missing, record.missing_ranges, record.missing_offsets),
         doubled: record.doubled,
+        open_hole: record.open_hole,
     };
     (key, state)
 }
