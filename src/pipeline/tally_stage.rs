@@ -5,6 +5,7 @@
 
 use super::clock::now;
 use super::dead_letters::{DeadLetters, Posted};
+use super::idle::Idleness;
 use super::starting::{self, Starting};
 use super::stopped::{self, Stopped};
 use super::supervise::StageEnd;
@@ -105,7 +106,7 @@ pub(super) struct Counting {
     pub(super) rewind: bool,
     /// Another producer has taken over the transactional id.
     fenced: Option<StageEnd>,
-    pub(super) at_end_since: BTreeMap<SourceKey, Instant>,
+    pub(super) idleness: Idleness,
     /// Distinguishes the flushes of this thread from those of its earlier lives.
     born: EventTime,
     sequence: u64,
@@ -176,7 +177,7 @@ impl Assignment for TallyAssignment {
             counting.starting.remove(&source);
             counting.gone.remove(&source);
             counting.stopped.remove(&source);
-            counting.at_end_since.remove(&source);
+            counting.idleness.forget(&source);
         }
         tracing::info!(partitions = partitions.len(), lost, "tally: partitions revoked");
     }
@@ -209,7 +210,7 @@ impl Counting {
             gone: BTreeSet::new(),
             rewind: false,
             fenced: None,
-            at_end_since: BTreeMap::new(),
+            idleness: Idleness::new(settings.idle_timeout),
             born: now(),
             sequence: 0,
             current: SourceKey { topic: String::new(), partition: -1 },
@@ -357,6 +358,7 @@ impl Counting {
         self.dead.discard();
         self.outcomes.clear();
         self.foreign_namespaces = 0;
+        self.idleness.forget_all();
         self.rewind = true;
     }
 
