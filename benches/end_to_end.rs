@@ -8,6 +8,9 @@
 mod broker;
 #[path = "../tests/it/guard.rs"]
 mod guard;
+#[path = "../tests/it/messages.rs"]
+#[expect(dead_code, reason = "the tests use more of it")]
+mod messages;
 
 use broker::{Broker, Message, wait_until};
 use std::fmt::Write as _;

@@ -9,113 +9,39 @@
 //! kernel closes that pipe however the process ends, so no broker is left behind by a panic or a SIGKILL.
 
 use crate::guard::{Guard, free_ports};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use crate::messages::record_of;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, Headers, Message as _, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::util::Timeout;
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
+
+pub use crate::messages::{Message, Record, TestProducer};
 
 /// How long a broker may take to answer, once its jars are there.
 const START_LIMIT: Duration = Duration::from_secs(120);
 /// How much longer the very first start may take, when Maven has to fetch the jars.
 const FETCH_LIMIT: Duration = Duration::from_secs(600);
 /// How long any one request to a running broker may take.
-const REQUEST_LIMIT: Duration = Duration::from_secs(60);
+pub const REQUEST_LIMIT: Duration = Duration::from_secs(60);
 
 /// A running broker. Dropping a private one ends it; the shared one ends with the process.
 pub struct Broker {
     guard: Mutex<Guard>,
     port: u16,
+    controller_port: u16,
+    pid: AtomicU32,
+    /// Where clients begin: this broker, or all of its cluster.
+    bootstrap: String,
     dir: PathBuf,
-}
-
-/// A message to produce: a value, and whatever else a test cares about.
-#[derive(Clone, Debug, Default)]
-pub struct Message {
-    pub partition: Option<i32>,
-    pub key: Option<Vec<u8>>,
-    pub value: Option<Vec<u8>>,
-    pub headers: Vec<(String, Vec<u8>)>,
-    /// Milliseconds since the epoch; absent: the time of producing.
-    pub timestamp: Option<i64>,
-}
-
-impl Message {
-    pub fn new(value: impl Into<Vec<u8>>) -> Self {
-        Self { value: Some(value.into()), ..Self::default() }
-    }
-
-    pub fn key(mut self, key: impl Into<Vec<u8>>) -> Self {
-        self.key = Some(key.into());
-        self
-    }
-
-    pub fn partition(mut self, partition: i32) -> Self {
-        self.partition = Some(partition);
-        self
-    }
-
-    pub fn timestamp(mut self, milliseconds: i64) -> Self {
-        self.timestamp = Some(milliseconds);
-        self
-    }
-
-    pub fn header(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
-        self.headers.push((name.to_owned(), value.into()));
-        self
-    }
-
-    fn record<'a>(&'a self, topic: &'a str) -> BaseRecord<'a, [u8], [u8]> {
-        let mut record = BaseRecord::to(topic);
-        record.partition = self.partition;
-        record.timestamp = self.timestamp;
-        record.key = self.key.as_deref();
-        record.payload = self.value.as_deref();
-        if !self.headers.is_empty() {
-            let empty = OwnedHeaders::new_with_capacity(self.headers.len());
-            let headers = self.headers.iter().fold(empty, |all, (name, value)| {
-                all.insert(Header { key: name, value: Some(value.as_slice()) })
-            });
-            record.headers = Some(headers);
-        }
-        record
-    }
-}
-
-/// A message as it was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    pub partition: i32,
-    pub offset: i64,
-    /// Milliseconds since the epoch.
-    pub timestamp: Option<i64>,
-    pub key: Option<Vec<u8>>,
-    /// `None` is a tombstone.
-    pub value: Option<Vec<u8>>,
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
-}
-
-impl Record {
-    /// The value as text; what is not UTF-8 is shown replaced.
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(self.value.as_deref().unwrap_or_default()).into_owned()
-    }
-
-    /// The text of the first header of this name.
-    pub fn header(&self, name: &str) -> Option<String> {
-        let (_, value) = self.headers.iter().find(|(n, _)| n == name)?;
-        Some(String::from_utf8_lossy(value.as_deref().unwrap_or_default()).into_owned())
-    }
 }
 
 impl Broker {
@@ -130,9 +56,46 @@ impl Broker {
         wanted().then(Broker::launch)
     }
 
-    /// `host:port`, for `bootstrap.servers`.
+    /// As [`Broker::own`]; `prepare` is called before it is started.
+    pub fn own_prepared(prepare: impl Fn(&Broker)) -> Option<Broker> {
+        wanted().then(|| Broker::launch_with(prepare))
+    }
+
+    /// Adds properties to those of start.sh; they hold from the next start on.
+    pub fn set_properties(&self, properties: &str) {
+        self.write("extra.properties", properties);
+    }
+
+    /// A cluster of `nodes` brokers that hold everything in common; any of them stands for all.
+    pub fn cluster(nodes: usize, properties: &str) -> Option<Vec<Broker>> {
+        wanted().then(|| Broker::launch_cluster(nodes, properties))
+    }
+
+    /// `host:port`, for `bootstrap.servers`; of all nodes of a cluster.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.bootstrap.clone()
+    }
+
+    /// The port of this node.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where the broker keeps its properties and its data.
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// Sends a signal, such as `STOP`, to the broker's process.
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid.load(Ordering::Acquire).to_string();
+        let sent = std::process::Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.expect("kill").success(), "the broker takes {name}");
+    }
+
+    /// Whether the broker's process is there.
+    pub fn is_alive(&self) -> bool {
+        self.order("alive") == "yes"
     }
 
     /// A client configuration that finds this broker.
@@ -173,7 +136,8 @@ impl Broker {
 
     /// As [`Broker::create_topic`], with topic configuration such as `("cleanup.policy", "compact")`.
     pub fn create_topic_with(&self, name: &str, partitions: i32, config: &[(&str, &str)]) {
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        // -1: as the broker is told to.
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
         for (key, value) in config {
             topic = topic.set(key, value);
         }
@@ -215,9 +179,7 @@ impl Broker {
         for (key, value) in properties {
             config.set(*key, *value);
         }
-        let refused = Arc::new(AtomicU64::new(0));
-        let inner = config.create_with_context(Deliveries { refused: refused.clone() }).expect("producer");
-        TestProducer { inner, refused }
+        TestProducer::new(&config)
     }
 
     /// Deletes the records of a partition before this offset, as retention would.
@@ -228,6 +190,24 @@ impl Broker {
         let options = AdminOptions::new().operation_timeout(Some(REQUEST_LIMIT));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(admin.delete_records(&offsets, &options)).expect("records deleted");
+    }
+
+    /// Gives a topic more partitions.
+    pub fn add_partitions(&self, topic: &str, partitions: usize) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("admin client");
+        let options = AdminOptions::new().operation_timeout(Some(REQUEST_LIMIT));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let more = NewPartitions::new(topic, partitions);
+        let results = runtime.block_on(admin.create_partitions([&more], &options)).expect("an answer");
+        results.into_iter().for_each(|result| assert!(result.is_ok(), "{result:?}"));
+    }
+
+    /// Sets a group's committed offset by hand; the group must have no members.
+    pub fn set_committed(&self, group: &str, topic: &str, partition: i32, offset: i64) {
+        let consumer: BaseConsumer = self.client().set("group.id", group).create().expect("consumer");
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("an offset");
+        consumer.commit(&offsets, rdkafka::consumer::CommitMode::Sync).expect("an offset is committed");
     }
 
     /// Everything a `read_committed` reader sees in the topic now, ordered by partition and offset.
@@ -310,7 +290,8 @@ impl Broker {
         partitions_of(&reader, topic).into_iter().map(ask).collect()
     }
 
-    fn reader(&self) -> BaseConsumer {
+    /// A consumer for assignments by hand that sees committed records and ends of partitions.
+    pub fn reader(&self) -> BaseConsumer {
         let mut config = self.client();
         // librdkafka wants a group even for an assignment by hand; nothing is ever committed to it.
         config.set("group.id", "tidegate-test-reader").set("enable.auto.commit", "false");
@@ -320,11 +301,14 @@ impl Broker {
     }
 
     fn launch() -> Broker {
+        Broker::launch_with(|_| {})
+    }
+
+    fn launch_with(prepare: impl Fn(&Broker)) -> Broker {
         let mut why = String::new();
         for _ in 0..3 {
-            let (port, controller_port) = free_ports();
-            let (guard, dir) = Guard::spawn(port, controller_port);
-            let broker = Broker { guard: Mutex::new(guard), port, dir };
+            let broker = Broker::unstarted();
+            prepare(&broker);
             match broker.start() {
                 Ok(()) => return broker,
                 // Between our look at the port and the broker's, somebody else can have taken it.
@@ -335,18 +319,77 @@ impl Broker {
         panic!("{why}");
     }
 
+    fn launch_cluster(nodes: usize, properties: &str) -> Vec<Broker> {
+        let mut brokers: Vec<Broker> = (0..nodes).map(|_| Broker::unstarted()).collect();
+        let all = |text: &dyn Fn(usize, &Broker) -> String| {
+            brokers.iter().enumerate().map(|(n, b)| text(n + 1, b)).collect::<Vec<_>>().join(",")
+        };
+        let voters = all(&|n, broker| format!("{n}@127.0.0.1:{}", broker.controller_port));
+        let bootstrap = all(&|_, broker| broker.bootstrap.clone());
+        for (n, broker) in brokers.iter_mut().enumerate() {
+            let own = format!("node.id={}\ncontroller.quorum.voters={voters}\n{properties}", n + 1);
+            broker.write("extra.properties", &own);
+            broker.write("cluster.id", "dGlkZWdhdGUtdGVzdC1j");
+            broker.bootstrap.clone_from(&bootstrap);
+        }
+        brokers.iter().for_each(Broker::begin);
+        for broker in &brokers {
+            broker.await_answer().unwrap_or_else(|why| panic!("{why}"));
+        }
+        let reader = brokers[0].reader();
+        wait_until(START_LIMIT, "brokers that know each other", || {
+            let metadata = reader.fetch_metadata(None, Duration::from_secs(5)).ok()?;
+            (metadata.brokers().len() == nodes).then_some(())
+        });
+        drop(reader);
+        brokers
+    }
+
+    fn unstarted() -> Broker {
+        let (port, controller_port) = free_ports();
+        let (guard, dir) = Guard::spawn(port, controller_port);
+        let bootstrap = format!("127.0.0.1:{port}");
+        let guard = Mutex::new(guard);
+        Broker { guard, port, controller_port, pid: AtomicU32::new(0), bootstrap, dir }
+    }
+
+    /// Writes a file that start.sh reads.
+    fn write(&self, name: &str, text: &str) {
+        std::fs::create_dir_all(self.data()).expect("the data directory");
+        std::fs::write(self.data().join(name), text).expect("a file for the broker");
+    }
+
+    /// Lays a file system of this size (`64m`) under the broker's data; false where that is not allowed.
+    pub fn mount(&self, size: &str) -> bool {
+        self.order(&format!("mount {size}")) == "mounted"
+    }
+
     fn start(&self) -> Result<(), String> {
+        self.begin();
+        self.await_answer()
+    }
+
+    /// Starts the broker's process, without waiting for it to answer.
+    pub fn begin(&self) {
+        let answer = self.order("start");
+        let pid = answer.strip_prefix("started ").and_then(|pid| pid.parse().ok());
+        self.pid.store(pid.unwrap_or_else(|| panic!("the guard said {answer:?}")), Ordering::Release);
+    }
+
+    /// Waits until the broker answers.
+    ///
+    /// # Errors
+    /// Its last lines, when it ended or does not answer in time.
+    pub fn await_answer(&self) -> Result<(), String> {
         let limit = if jars().exists() { START_LIMIT } else { START_LIMIT + FETCH_LIMIT };
         let started = Instant::now();
-        let answer = self.order("start");
-        assert!(answer.starts_with("started "), "the guard said {answer:?}");
         let reader = self.reader();
         loop {
             if reader.fetch_metadata(None, Duration::from_millis(500)).is_ok_and(|m| !m.brokers().is_empty())
             {
                 return Ok(());
             }
-            if self.order("alive") != "yes" {
+            if !self.is_alive() {
                 return Err(format!("the test broker ended while starting:\n{}", self.last_lines()));
             }
             if started.elapsed() > limit {
@@ -366,51 +409,6 @@ impl Broker {
         let log = std::fs::read_to_string(self.dir.join("broker.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
-    }
-}
-
-/// A producer that counts what the broker did not take.
-pub struct TestProducer {
-    /// The client itself, for transactions.
-    pub inner: ThreadedProducer<Deliveries>,
-    refused: Arc<AtomicU64>,
-}
-
-impl TestProducer {
-    /// Queues one message; waits while the queue is full.
-    pub fn send(&self, topic: &str, message: &Message) {
-        let mut record = message.record(topic);
-        loop {
-            match self.inner.send(record) {
-                Ok(()) => return,
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => record = back,
-                Err((error, _)) => panic!("producing to {topic}: {error}"),
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// Waits until everything is delivered. Panics if something was not.
-    pub fn flush(&self) {
-        self.inner.flush(REQUEST_LIMIT).expect("everything delivered in time");
-        assert_eq!(self.refused.load(Ordering::Acquire), 0, "messages that the broker did not take");
-    }
-}
-
-/// Counts failed deliveries.
-pub struct Deliveries {
-    refused: Arc<AtomicU64>,
-}
-
-impl ClientContext for Deliveries {}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if result.is_err() {
-            self.refused.fetch_add(1, Ordering::Release);
-        }
     }
 }
 
@@ -451,18 +449,4 @@ fn is_transient(code: RDKafkaErrorCode) -> bool {
         AllBrokersDown, BrokerTransportFailure, NotLeaderForPartition, OperationTimedOut,
     };
     matches!(code, AllBrokersDown | BrokerTransportFailure | NotLeaderForPartition | OperationTimedOut)
-}
-
-fn record_of(message: &rdkafka::message::BorrowedMessage<'_>) -> Record {
-    let headers = message
-        .headers()
-        .map(|all| all.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect::<Vec<_>>());
-    Record {
-        partition: message.partition(),
-        offset: message.offset(),
-        timestamp: message.timestamp().to_millis(),
-        key: message.key().map(<[u8]>::to_vec),
-        value: message.payload().map(<[u8]>::to_vec),
-        headers: headers.unwrap_or_default(),
-    }
 }

@@ -28,6 +28,9 @@ pub struct Bench<'a> {
     windows: String,
     extra: String,
     start: &'static str,
+    client: BTreeMap<String, String>,
+    environment: Vec<(String, String)>,
+    bootstrap: String,
 }
 
 impl<'a> Bench<'a> {
@@ -50,6 +53,9 @@ impl<'a> Bench<'a> {
                     .to_owned(),
             extra: String::new(),
             start: "earliest",
+            client: BTreeMap::from([("group.protocol".to_owned(), "consumer".to_owned())]),
+            environment: Vec::new(),
+            bootstrap: broker.address(),
         }
     }
 
@@ -68,6 +74,24 @@ impl<'a> Bench<'a> {
     /// Adds tables to the configuration.
     pub fn extra(mut self, toml: &str) -> Self {
         self.extra.push_str(toml);
+        self
+    }
+
+    /// Sets a librdkafka property of the service.
+    pub fn client(mut self, property: &str, value: &str) -> Self {
+        self.client.insert(property.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Sets an environment variable of the service.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Where the service finds the broker, if not where the test does.
+    pub fn bootstrap(mut self, address: &str) -> Self {
+        self.bootstrap = address.to_owned();
         self
     }
 
@@ -90,12 +114,14 @@ impl<'a> Bench<'a> {
     pub fn config(&self, instance: &str, port: u16) -> PathBuf {
         let events = self.also.iter().chain([&self.events]).map(|topic| format!("\"{topic}\""));
         let events: Vec<String> = events.collect();
+        let client: String =
+            self.client.iter().map(|(name, value)| format!("\"{name}\" = \"{value}\"\n")).collect();
         let text = format!(
             "[kafka]\nbrokers = \"{}\"\ngroup = \"{}\"\ninstance = \"{instance}\"\nstart = \"{}\"\n\
-             [kafka.client]\n\"group.protocol\" = \"consumer\"\n\
+             [kafka.client]\n{client}\
              [topics]\nevents = [{}]\nprefix = \"{}\"\npartitions = 2\n\
              [windows]\n{}\n[http]\nlisten = \"127.0.0.1:{port}\"\n{}\n{}",
-            self.broker.address(),
+            self.bootstrap,
             self.group,
             self.start,
             events.join(", "),
@@ -127,6 +153,7 @@ impl<'a> Bench<'a> {
         let log = self.dir.path().join(format!("{instance}-{port}.log"));
         let child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .args(["serve", "--role", role])
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .arg(self.config(instance, port))
             .stdout(Stdio::null())
             .stderr(fs::File::create(&log).expect("a log file"))
@@ -206,6 +233,11 @@ impl Replica {
         self.signal("TERM");
         let limit = Duration::from_secs(12);
         wait_until(limit, "the service to drain", || self.child.try_wait().expect("a status")).code()
+    }
+
+    /// Whether the process has ended by itself, and with which code.
+    pub fn ended(&mut self) -> Option<Option<i32>> {
+        self.child.try_wait().expect("a status").map(|status| status.code())
     }
 
     pub fn signal(&self, name: &str) {

@@ -8,6 +8,7 @@
 #   kill   end it as a power cut would (SIGKILL)                 -> ended
 #   stop   end it in order (SIGTERM)                             -> ended
 #   alive  does it run?                                          -> yes | no
+#   mount SIZE  lay a tmpfs of this size under the broker's data  -> mounted | no
 # When the input closes, for whatever reason and be it the test process's own SIGKILL, the broker is killed and
 # DIR removed (kept with TIDEGATE_TEST_KEEP set).
 set -m # every job is a process group of its own, so that Maven ends with start.sh
@@ -23,7 +24,7 @@ end() { # SIGNAL
     pid=
 }
 
-while read -r order; do
+while read -r order size; do
     case $order in
     start)
         end KILL
@@ -34,7 +35,12 @@ while read -r order; do
     kill) end KILL; echo ended ;;
     stop) end TERM; echo ended ;;
     alive) if [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; then echo yes; else echo no; fi ;;
+    mount)
+        mkdir -p "$dir/data"
+        if mount -t tmpfs -o "size=$size" tmpfs "$dir/data" 2>/dev/null; then echo mounted; else echo no; fi
+        ;;
     esac
 done
 end KILL
+if mountpoint -q "$dir/data" 2>/dev/null; then umount -l "$dir/data"; fi
 [ -n "${TIDEGATE_TEST_KEEP:-}" ] || rm -rf "$dir"

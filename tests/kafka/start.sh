@@ -4,6 +4,8 @@
 #   start.sh --fetch                          only fetch
 #   start.sh DATA_DIR PORT CONTROLLER_PORT    format DATA_DIR if it is new, then become the broker (same pid)
 #
+# DATA_DIR/extra.properties, if there, is added to the broker's properties and wins; DATA_DIR/cluster.id is the id
+# of a cluster that this node is to be one of.
 # The jars stay in $TIDEGATE_KAFKA_CACHE (default ~/.cache/tidegate). Needs Java 17 or newer, and Maven to fetch.
 set -euo pipefail
 
@@ -92,10 +94,13 @@ fetch
 
 mkdir -p "$1"
 data=$(cd "$1" && pwd)
-write_properties "$data" "$2" "$3" >"$data/server.properties"
+{
+    write_properties "$data" "$2" "$3"
+    if [ -e "$data/extra.properties" ]; then cat "$data/extra.properties"; fi
+} >"$data/server.properties"
 if [ ! -e "$data/node/meta.properties" ]; then
     # A cluster id is 16 random bytes in base64; a leading '-' would be taken for an option.
-    id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'AB' | cut -c 1-22)
+    id=$(cat "$data/cluster.id" 2>/dev/null || head -c 16 /dev/urandom | base64 | tr '+/' 'AB' | cut -c 1-22)
     java -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="$here/log4j2.xml" -cp "$libs/*" \
         kafka.tools.StorageTool format -t "$id" -c "$data/server.properties"
 fi
