@@ -11,7 +11,7 @@ use tidegate::decode::{Accepted, Column, Table};
 use tidegate::event::{EventTime, ModelId, Outcome, SeriesKind, SeriesOf};
 use tidegate::judge::{Judge, JudgeConfig};
 use tidegate::tally::record::TallyRecord;
-use tidegate::tally::{FlushStamp, SourceKey, Tally};
+use tidegate::tally::{FlushStamp, SourceKey, SourceStart, Tally};
 
 const SERIES: usize = 50;
 const EVENTS: usize = 10_000;
@@ -56,7 +56,9 @@ fn records(watch: &Arc<Watch>) -> Vec<TallyRecord> {
     };
     let version = VersionIndex { model: 0, version: 0 };
     let mut tally = Tally::new(Arc::clone(watch), 60_000);
-    tally.start_source(source.clone(), 0);
+    let start =
+        SourceStart { source: source.clone(), topic_uuid: String::new(), offset: 0, instead_of: None };
+    tally.start_source(start.clone());
     let accepted =
         Accepted { version, role: None, time: EventTime(1), moves_watermark: true, foreign_namespace: false };
     for offset in 0..EVENTS as i64 {
@@ -74,7 +76,7 @@ fn records(watch: &Arc<Watch>) -> Vec<TallyRecord> {
         columns: columns.collect(),
     };
     tally.count(&[table]).expect("the columns fit");
-    let init = Tally::init_markers(&stamp("init"), &[(source, 0)]);
+    let init = Tally::init_markers(&stamp("init"), &[start]);
     init.into_iter().chain(tally.flush(&stamp("flush")).records).map(|one| one.record).collect()
 }
 
@@ -86,6 +88,7 @@ fn fold(criterion: &mut Criterion) {
         lateness_ms: 1_000,
         allowed_lateness_ms: 60_000,
         max_stall_ms: 60_000,
+        max_future_ms: 300_000,
     };
     let source = SourceKey { topic: "events".to_owned(), partition: 0 };
     let judge = Judge::new(config, watch, [source].into(), 0);

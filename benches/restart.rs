@@ -216,7 +216,12 @@ impl Bench {
             let spans = (0..MODELS).map(|model| format!("model-{model:03}"));
             let here = spans.filter(|name| partition_of(name) == partition);
             state.models = here
-                .map(|model| ModelSpan { namespace: "default".to_owned(), model, first: closed - panes })
+                .map(|model| ModelSpan {
+                    namespace: "default".to_owned(),
+                    model,
+                    first: closed - panes,
+                    versions: Vec::new(),
+                })
                 .collect();
             let message = Message::new(state.encode_to_vec()).key("merge").partition(partition);
             producer.send(&format!("{}.state", self.prefix), &message);

@@ -14,6 +14,7 @@ pub mod cli;
 pub mod pipeline;
 pub mod config;
 pub mod http;
+pub mod simulation;
 pub mod notify;
 pub mod policy;
 pub mod judge;

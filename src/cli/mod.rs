@@ -9,6 +9,7 @@ mod recorded;
 #[cfg(test)]
 mod recorded_tests;
 pub mod serve;
+pub mod simulate;
 mod table;
 
 use clap::{Parser, Subcommand};
@@ -27,6 +28,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Watch models: read events from Kafka, measure drift, alert, act.
     Serve(serve::ServeArgs),
+    /// Put the counting and judging cores through random schedules of trouble.
+    Simulate(simulate::SimulateArgs),
     /// Turn training data into a baseline file, or show one.
     Baseline(baseline::BaselineArgs),
     /// Check a configuration and say everything that is wrong with it.
@@ -41,6 +44,7 @@ pub fn run() -> u8 {
     let result = match arguments.command {
         Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(args),
+        Command::Simulate(args) => Ok(simulate::run(&args)),
         Command::Baseline(args) => baseline::run(args).map(|()| 0),
         Command::Check(args) => Ok(check::run(args)),
         Command::Accounting(args) => accounting::run(args),

@@ -6,8 +6,13 @@ use crate::tally::record::{FORMAT, Marker, OutcomeCount, SourceRange, TallyBody,
 use crate::tally::tests::{PANE_MS, source, watch};
 use std::collections::BTreeSet;
 
-const CONFIG: JudgeConfig =
-    JudgeConfig { pane_ms: PANE_MS, lateness_ms: 500, allowed_lateness_ms: 3_000, max_stall_ms: 60_000 };
+const CONFIG: JudgeConfig = JudgeConfig {
+    pane_ms: PANE_MS,
+    lateness_ms: 500,
+    allowed_lateness_ms: 3_000,
+    max_stall_ms: 60_000,
+    max_future_ms: 0,
+};
 
 fn judge() -> Judge {
     Judge::new(CONFIG, watch(), BTreeSet::from([source(0), source(1)]), 0)

@@ -2,13 +2,18 @@
 
 use super::*;
 use crate::tally::record::{PaneRecord, TallyBody, TallyRecord};
-use crate::tally::tests::{Event, PANE_MS, feed, source, stamp, watch};
-use crate::tally::{SourceKey, Tally};
+use crate::tally::tests::{Event, PANE_MS, feed, source, stamp, start, watch};
+use crate::tally::{SourceKey, SourceStart, Tally};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-const CONFIG: JudgeConfig =
-    JudgeConfig { pane_ms: PANE_MS, lateness_ms: 500, allowed_lateness_ms: 3_000, max_stall_ms: 60_000 };
+const CONFIG: JudgeConfig = JudgeConfig {
+    pane_ms: PANE_MS,
+    lateness_ms: 500,
+    allowed_lateness_ms: 3_000,
+    max_stall_ms: 60_000,
+    max_future_ms: 0,
+};
 
 fn expected(partitions: i32) -> BTreeSet<SourceKey> {
     (0..partitions).map(source).collect()
@@ -22,11 +27,11 @@ fn log(
     times: &[i64],
     per_flush: usize,
 ) -> Vec<TallyRecord> {
-    let starts: Vec<(SourceKey, i64)> = (0..partitions).map(|one| (source(one), 0)).collect();
+    let starts: Vec<SourceStart> = (0..partitions).map(|one| start(one, 0)).collect();
     let mut records: Vec<TallyRecord> =
         Tally::init_markers(&stamp("init", 0), &starts).into_iter().map(|one| one.record).collect();
     let mut tally = Tally::new(Arc::clone(watch), PANE_MS);
-    tally.start_source(source(0), 0);
+    tally.start_source(start(0, 0));
     for (number, chunk) in times.chunks(per_flush).enumerate() {
         let events: Vec<Event> =
             chunk.iter().map(|time| Event { version: 0, time: *time, x: Some(1.0) }).collect();

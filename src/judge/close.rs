@@ -6,6 +6,8 @@ use super::panes::OpenPane;
 use super::sources::Low;
 use super::window::ModelWindow;
 use crate::baseline::VersionIndex;
+#[cfg(test)]
+use crate::tally::planted::Bug;
 use crate::tally::record::PaneRecord;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,8 +24,8 @@ pub const MIN_OPEN_PANES: usize = 8;
 pub(super) struct Due {
     /// One past the index of the last one.
     target: i64,
-    /// Whether they may miss events.
-    doubtful: bool,
+    /// Whether a source is left out of them.
+    left_out: bool,
 }
 
 impl Judge {
@@ -43,20 +45,27 @@ impl Judge {
             }
             Low::AllIdle => self.open.keys().next_back().map(|last| last + 1),
         };
-        self.due = target.map(|target| Due { target, doubtful: self.is_doubtful() });
+        #[cfg(test)]
+        let target = if Bug::CloseEarly.is_planted() { target.map(|target| target + 1) } else { target };
+        self.due = target.map(|target| Due { target, left_out: !step.notes.left_out.is_empty() });
         self.catch_up(step);
+    }
+
+    /// How many panes behind the last closed one late events are still taken.
+    pub(super) fn late_panes(&self) -> i64 {
+        self.config.allowed_lateness_ms.div_euclid(self.config.pane_ms).max(1)
     }
 
     /// Closes what is due, until the allowance is used up; what is left then stays due.
     pub(super) fn catch_up(&mut self, step: &mut Step) {
         if let Some(due) = self.due.take()
-            && !self.close_up_to(due.target, due.doubtful, step)
+            && !self.close_up_to(due.target, due.left_out, step)
         {
             self.due = Some(due);
             return;
         }
         self.limit_open(step);
-        if self.due.is_none() {
+        if self.due.is_none() && self.sources.clock - self.revised_at >= self.config.lateness_ms {
             self.report_revisions(step);
         }
     }
@@ -69,14 +78,10 @@ impl Judge {
             Low::At(low) => Some(self.index(low - self.config.lateness_ms)),
             Low::AllIdle => last.map(|last| last + 1),
         };
-        let target = target.filter(|target| first.is_some_and(|first| first < target));
-        self.due = target.map(|target| Due { target, doubtful: self.is_doubtful() });
-    }
-
-    /// Whether panes that are closed may miss events: of a source that is left out, or in a hole whose end is
-    /// not known.
-    fn is_doubtful(&self) -> bool {
-        !self.sources.left_out(self.config.max_stall_ms).is_empty() || self.sources.oldest_hole().is_some()
+        let from = self.closed_to.or(first.copied());
+        let target = target.filter(|target| from.is_some_and(|from| from < *target));
+        let left_out = !self.sources.left_out(self.config.max_stall_ms).is_empty();
+        self.due = target.map(|target| Due { target, left_out });
     }
 
     /// Closes the oldest open panes early while the open ones hold more than they may: a source that is far
@@ -92,32 +97,35 @@ impl Judge {
             bytes -= pane.bytes();
             step.notes.closed_early += 1;
             if !self.close_up_to(target, true, step) {
-                self.due = Some(Due { target, doubtful: true });
+                self.due = Some(Due { target, left_out: true });
                 return;
             }
         }
     }
 
     /// Whether all of it is closed; otherwise the allowance is used up.
-    fn close_up_to(&mut self, target: i64, doubtful: bool, step: &mut Step) -> bool {
+    fn close_up_to(&mut self, target: i64, left_out: bool, step: &mut Step) -> bool {
         let Some(first_open) = self.open.keys().next().copied() else {
             // Nothing is open: windows that end on empty panes still come, as far as one can reach.
             if let Some(closed) = self.closed_to {
-                self.walk(closed, target.min(closed + MAX_WALK), doubtful, step);
+                self.walk(closed, target.min(closed + MAX_WALK), left_out, step);
                 self.closed_to = Some(closed.max(target));
             }
             return true;
         };
+        if self.closed_to.is_none() && target <= first_open {
+            return true;
+        }
         let mut next = self.closed_to.unwrap_or(first_open);
         while next < target && self.allowance > 0 {
             self.allowance -= 1;
             let data = self.open.keys().next().copied().unwrap_or(target).min(target);
             if data > next + MAX_WALK {
-                self.walk(next, next + MAX_WALK, doubtful, step);
+                self.walk(next, next + MAX_WALK, left_out, step);
                 next = (next + MAX_WALK).max(data - data.rem_euclid(16));
             }
             let end = (data + 1).min(target);
-            self.walk(next, end, doubtful, step);
+            self.walk(next, end, left_out, step);
             next = end;
         }
         self.closed_to = Some(self.closed_to.unwrap_or(next).max(next));
@@ -125,19 +133,32 @@ impl Judge {
     }
 
     /// Closes the panes `from..to`, in order.
-    fn walk(&mut self, from: i64, to: i64, doubtful: bool, step: &mut Step) {
+    fn walk(&mut self, from: i64, to: i64, left_out: bool, step: &mut Step) {
         for index in from..to {
-            self.close(index, doubtful, step);
+            self.close(index, left_out, step);
         }
     }
 
-    fn close(&mut self, index: i64, doubtful: bool, step: &mut Step) {
+    fn close(&mut self, index: i64, left_out: bool, step: &mut Step) {
         self.closed_to = Some(index + 1);
-        if let Some(pane) = self.open.remove(&index) {
-            self.keep(index, &pane, pane.complete && !doubtful);
+        if left_out {
+            self.holes.mark(index..index + 1);
+        }
+        let missing = self.holes.touch(index..index + 1);
+        match self.open.remove(&index) {
+            Some(pane) => self.keep(index, &pane, pane.complete && !missing),
+            // It may have held something.
+            None if missing => self.keep(index, &OpenPane::new(self.applied), false),
+            None => {}
         }
         let models: Vec<u32> = self.models.keys().copied().collect();
-        let late = self.config.allowed_lateness_ms.div_euclid(self.config.pane_ms).max(1);
+        let late = self.late_panes();
+        self.holes.forget_before(index - late - SCALES[3]);
+        let oldest_dirty = self.dirty.keys().map(|(_, index)| *index).min();
+        if oldest_dirty.is_some_and(|dirty| index + 1 - dirty > late + 3) {
+            // The panes of its windows are about to be forgotten.
+            self.report_revisions(step);
+        }
         for model in models {
             self.close_model(model, index, step);
             if let Some(history) = self.models.get_mut(&model) {
@@ -173,25 +194,33 @@ impl Judge {
         step.panes.extend(self.pane_records(model, 0, index));
         let watch = Arc::clone(&self.watch.0);
         for (tier, length) in TIERS.iter().enumerate().skip(1) {
+            let whole = !self.holes.touch(end - length..end);
             let Some(history) = self.models.get_mut(&model) else { return };
-            if end.rem_euclid(*length) == 0 && history.make_sum(&watch, model, tier, end - length) {
+            if end.rem_euclid(*length) == 0 && history.make_sum(&watch, model, tier, end - length, whole) {
                 step.panes.extend(self.pane_records(model, tier, end - length));
             }
         }
         let Some(history) = self.models.get(&model) else { return };
         for scale in SCALES {
             if end.rem_euclid((scale / 4).max(1)) == 0 {
-                step.windows.extend(history.window(&watch, model, scale, end, self.config.pane_ms));
+                step.windows.extend(history.window(
+                    &watch,
+                    model,
+                    scale,
+                    end,
+                    self.config.pane_ms,
+                    &self.holes,
+                ));
             }
         }
     }
 
+    /// Reports the windows of closed panes that late events changed.
     fn report_revisions(&mut self, step: &mut Step) {
-        let clock = self.sources.clock;
-        if self.dirty.is_empty() || clock - self.revised_at < self.config.lateness_ms {
+        if self.dirty.is_empty() {
             return;
         }
-        self.revised_at = clock;
+        self.revised_at = self.sources.clock;
         let mut ends: BTreeSet<(u32, i64, i64)> = BTreeSet::new();
         for ((model, index), closed) in std::mem::take(&mut self.dirty) {
             for scale in SCALES {
@@ -202,8 +231,13 @@ impl Judge {
         }
         for (model, scale, end) in ends {
             let Some(history) = self.models.get(&model) else { continue };
-            let window = history.window(&self.watch.0, model, scale, end, self.config.pane_ms);
-            step.windows.extend(window.map(|window| ModelWindow { revised: true, ..window }));
+            let window = history.window(&self.watch.0, model, scale, end, self.config.pane_ms, &self.holes);
+            #[cfg(test)]
+            let window =
+                window.map(|window| ModelWindow { revised: !Bug::ActOnRevision.is_planted(), ..window });
+            #[cfg(not(test))]
+            let window = window.map(|window| ModelWindow { revised: true, ..window });
+            step.windows.extend(window);
         }
     }
 

@@ -2,8 +2,10 @@
 
 use super::history::{ArmSum, ModelHistory, TIERS};
 use super::merge::{Judge, Notes, Step};
-use super::panes::{OpenPane, add_counts, empty, place, to_record, version_of};
+use super::panes::{OpenPane, add_counts, empty, on_another_grid, place, to_record, version_of};
 use crate::baseline::VersionIndex;
+#[cfg(test)]
+use crate::tally::planted::Bug;
 use crate::tally::record::{Delta, RoleCount};
 use std::collections::BTreeSet;
 
@@ -28,17 +30,29 @@ impl Judge {
         revised: &mut BTreeSet<(u32, i64)>,
         notes: &mut Notes,
     ) {
+        let index = self.index(delta.pane_start);
+        let closed = self.closed_to.is_some_and(|closed| index < closed);
         let (Some(place), Some(counts)) = (place(&self.watch.0, delta), &delta.counts) else {
             notes.foreign_deltas += 1;
+            // Counts of a baseline that was replaced: what is counted on the new one lacks them.
+            match on_another_grid(&self.watch.0, delta) {
+                Some(_) if !closed => {
+                    self.open.entry(index).or_insert_with(|| OpenPane::new(first_offset)).complete = false;
+                }
+                Some(version) if self.may_revise(version, index) => {
+                    self.add_late(version, index, |arm, _| arm.complete = false);
+                    revised.insert((version.model, index));
+                }
+                _ => {}
+            }
             return;
         };
         if delta.pane_len != self.config.pane_ms {
             notes.foreign_deltas += 1;
             return;
         }
-        let index = self.index(delta.pane_start);
-        if self.closed_to.is_some_and(|closed| index < closed) {
-            if self.may_revise(index) {
+        if closed {
+            if self.may_revise(place.version, index) {
                 self.add_late(place.version, index, |arm, width| {
                     arm.series.resize(width, None);
                     let mut dense = empty(place.cells);
@@ -77,7 +91,7 @@ impl Judge {
             if self.is_replaying() {
                 return;
             }
-            if !self.may_revise(index) {
+            if !self.may_revise(version, index) {
                 notes.late_dropped += events;
                 return;
             }
@@ -95,10 +109,12 @@ impl Judge {
         pane.arm(version, width).add_roles(roles);
     }
 
-    /// Late events of a replay were written to the panes before the restart.
-    fn may_revise(&self, index: i64) -> bool {
-        let late_panes = self.config.allowed_lateness_ms.div_euclid(self.config.pane_ms);
-        !self.is_replaying() && self.closed_to.is_some_and(|closed| closed - index <= late_panes.max(1))
+    /// Late events of a replay were written to the panes before the restart. A pane that was counted on
+    /// another grid takes no more.
+    fn may_revise(&self, version: VersionIndex, index: i64) -> bool {
+        !self.is_replaying()
+            && index >= self.counted_since(version)
+            && self.closed_to.is_some_and(|closed| closed - index <= self.late_panes())
     }
 
     fn add_late(&mut self, version: VersionIndex, index: i64, add: impl Fn(&mut ArmSum, usize)) {
@@ -108,19 +124,25 @@ impl Judge {
             .entry(version.model)
             .or_insert_with(|| ModelHistory { first: index, ..Default::default() });
         history.first = history.first.min(index);
+        let pane = history.tiers[0].get(&index).and_then(|arms| arms.get(&version.version));
+        let was_empty = pane.is_none_or(|arm| arm.filled == 0);
+        let closed_to = self.closed_to.unwrap_or(i64::MIN);
+        let holes = &self.holes;
         for (tier, length) in TIERS.iter().enumerate() {
             let start = index - index.rem_euclid(*length);
-            // A sum that is not made yet will take the late events from its panes.
-            if tier > 0 && !history.tiers[tier].contains_key(&start) {
+            // A sum that is not due yet will take the late events from its panes.
+            if start + length > closed_to {
                 continue;
             }
             let arms = history.tiers[tier].entry(start).or_default();
-            let arm = arms.entry(version.version).or_insert_with(|| ArmSum {
-                filled: 1,
-                complete: true,
-                ..ArmSum::default()
-            });
+            let complete = !holes.touch(start..start + length);
+            let arm = arms.entry(version.version).or_insert_with(|| ArmSum { complete, ..ArmSum::default() });
+            arm.filled += u32::from(was_empty);
             add(arm, width);
+            #[cfg(test)]
+            if Bug::CountLateTwice.is_planted() {
+                add(arm, width);
+            }
         }
     }
 

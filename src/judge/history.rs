@@ -1,6 +1,7 @@
 //! Closed panes and their sums, from which every window is four additions: a window of 4, 16 or 64 panes is
 //! four sums of 1, 4 or 16.
 
+use super::pane_holes::PaneHoles;
 use super::panes::{ArmCounts, add_counts, empty, to_record};
 use super::window::{ArmWindow, ModelWindow, SeriesCounts};
 use crate::baseline::{VersionIndex, Watch};
@@ -34,6 +35,8 @@ pub(super) struct ArmSum {
 pub(super) struct ModelHistory {
     /// Index of the model's first pane with data, ever.
     pub(super) first: i64,
+    /// Version → index of its first pane on the present grids, where panes before it were counted on others.
+    pub(super) since: BTreeMap<u32, i64>,
     /// Per tier: start index → version → counts.
     pub(super) tiers: [BTreeMap<i64, BTreeMap<u32, ArmSum>>; 3],
 }
@@ -59,8 +62,6 @@ impl ArmSum {
 
     fn add_head(&mut self, other: &ArmSum) {
         self.filled += other.filled;
-        self.complete &= other.complete;
-        self.revision += other.revision;
         self.stable += other.stable;
         self.canary += other.canary;
         self.unset += other.unset;
@@ -74,6 +75,11 @@ fn widths(watch: &Watch, version: VersionIndex) -> Vec<usize> {
 }
 
 impl ModelHistory {
+    /// The first pane that may hold counts of `version` on its present grids.
+    pub(super) fn since(&self, version: u32) -> i64 {
+        self.since.get(&version).copied().unwrap_or(i64::MIN)
+    }
+
     /// Adds up what tier `tier` holds at `starts`, per version, with dense series.
     fn add_up(
         &self,
@@ -83,12 +89,16 @@ impl ModelHistory {
         starts: impl Iterator<Item = i64>,
     ) -> BTreeMap<u32, (ArmSum, Vec<Option<SeriesCounts>>)> {
         let mut sums: BTreeMap<u32, (ArmSum, Vec<Option<SeriesCounts>>)> = BTreeMap::new();
+        // One for all versions: a revised window reports all of them again, and offsets that are missing may
+        // have held events of any.
+        let (mut revision, mut complete) = (0, true);
         for part in starts.filter_map(|start| self.tiers[tier].get(&start)) {
+            revision += part.values().map(|arm| arm.revision).max().unwrap_or(0);
+            complete &= part.values().all(|arm| arm.complete);
             for (version, arm) in part {
                 let cells = widths(watch, VersionIndex { model, version: *version });
-                let (head, series) = sums.entry(*version).or_insert_with(|| {
-                    (ArmSum { complete: true, ..ArmSum::default() }, vec![None; cells.len()])
-                });
+                let (head, series) =
+                    sums.entry(*version).or_insert_with(|| (ArmSum::default(), vec![None; cells.len()]));
                 head.add_head(arm);
                 for (index, counts) in arm.series.iter().enumerate().take(cells.len()) {
                     if let Some(counts) = counts {
@@ -97,17 +107,27 @@ impl ModelHistory {
                 }
             }
         }
+        sums.values_mut().for_each(|(head, _)| (head.revision, head.complete) = (revision, complete));
         sums
     }
 
-    /// Makes the sum of tier `tier` that starts at `start` from the tier below. Returns whether it holds anything.
-    pub(super) fn make_sum(&mut self, watch: &Watch, model: u32, tier: usize, start: i64) -> bool {
+    /// Makes the sum of tier `tier` that starts at `start` from the tier below. `whole`: no offsets are known to
+    /// be missing from it. Returns whether it holds anything.
+    pub(super) fn make_sum(
+        &mut self,
+        watch: &Watch,
+        model: u32,
+        tier: usize,
+        start: i64,
+        whole: bool,
+    ) -> bool {
         let step = TIERS[tier - 1];
         let sums = self.add_up(watch, model, tier - 1, (0..4).map(|part| start + part * step));
         if sums.is_empty() {
             return false;
         }
         let sums = sums.into_iter().map(|(version, (mut head, series))| {
+            head.complete &= whole;
             head.series = series.iter().map(|counts| counts.as_ref().map(to_record)).collect();
             (version, head)
         });
@@ -124,19 +144,18 @@ impl ModelHistory {
         scale: i64,
         end: i64,
         pane_ms: i64,
+        holes: &PaneHoles,
     ) -> Option<ModelWindow> {
         if self.first > end - scale {
             return None;
         }
         let (tier, parts) = if scale == 1 { (0, 1) } else { (tier_of(scale / 4), 4) };
         let step = scale / parts;
-        let starts = || (0..parts).map(|part| end - scale + part * step);
-        let sums = self.add_up(watch, model, tier, starts());
+        let sums = self.add_up(watch, model, tier, (0..parts).map(|part| end - scale + part * step));
         if sums.values().all(|(head, _)| head.filled == 0) {
             return None;
         }
-        // One number for all versions: a late event of one moves the traffic share of each.
-        let revision = starts().filter_map(|start| self.tiers[tier].get(&start)).map(newest_revision).sum();
+        let whole = !holes.touch(end - scale..end);
         let arm = |(version, (head, series)): (u32, (ArmSum, Vec<Option<SeriesCounts>>))| {
             let version = VersionIndex { model, version };
             let cells = widths(watch, version);
@@ -152,8 +171,8 @@ impl ModelHistory {
                     .map(|(held, cells)| held.unwrap_or_else(|| empty(cells)))
                     .collect(),
                 panes: head.filled,
-                complete: head.complete,
-                revision,
+                complete: head.complete && whole,
+                revision: head.revision,
             }
         };
         Some(ModelWindow {
@@ -181,10 +200,6 @@ impl ModelHistory {
         found.dedup();
         found
     }
-}
-
-fn newest_revision(arms: &BTreeMap<u32, ArmSum>) -> u32 {
-    arms.values().map(|arm| arm.revision).max().unwrap_or(0)
 }
 
 /// The tier whose entries are `length` panes long.

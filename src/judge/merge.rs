@@ -2,27 +2,34 @@
 
 use super::close::{Due, MAX_OPEN_BYTES};
 use super::history::ModelHistory;
+use super::pane_holes::PaneHoles;
 use super::panes::OpenPane;
 use super::sources::{Fit, Folded, Sources, key_of};
+use super::state::NextOffset;
 use super::window::ModelWindow;
-use crate::baseline::Watch;
+use crate::baseline::{VersionIndex, Watch};
 use crate::tally::SourceKey;
-use crate::tally::record::{Delta, Marker, PaneRecord, TallyBody, TallyRecord};
+#[cfg(test)]
+use crate::tally::planted::Bug;
+use crate::tally::record::{Delta, Marker, PaneRecord, SourceRange, TallyBody, TallyRecord};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Flushes whose marker has not come. More than this many are torn: the oldest is dropped.
 const MAX_STAGED: usize = 4096;
-/// Panes that a hole in the source offsets may cover; further ones hold nothing yet.
+/// Panes ahead of the newest event that a hole in the source offsets may reach, when history is read and the
+/// wall clock says nothing about event time.
 const MAX_HOLE_PANES: i64 = 64;
 
-/// Lengths in milliseconds of event time, but for `max_stall_ms` (marker clock).
+/// Lengths in milliseconds of event time, but for `max_stall_ms` (marker clock) and `max_future_ms` (how far
+/// event time may be ahead of the marker clock).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JudgeConfig {
     pub pane_ms: i64,
     pub lateness_ms: i64,
     pub allowed_lateness_ms: i64,
     pub max_stall_ms: i64,
+    pub max_future_ms: i64,
 }
 
 /// Source offsets that a report misses, or that came twice.
@@ -76,8 +83,7 @@ pub(super) struct Staged {
 pub(super) struct Boundary {
     pub(super) offset: i64,
     pub(super) clock: i64,
-    /// Each source's next offset and watermark.
-    pub(super) next: Vec<(SourceKey, i64, Option<i64>)>,
+    pub(super) next: Vec<NextOffset>,
 }
 
 /// What a replay ends with.
@@ -98,8 +104,10 @@ pub struct Judge {
     pub(super) models: BTreeMap<u32, ModelHistory>,
     /// One past the last closed pane's index.
     pub(super) closed_to: Option<i64>,
-    /// Closed panes that late events changed and whose windows have not been reported again, with what was
-    /// closed when the last of them came: windows that end later hold them from their first report on.
+    /// Panes that missing source offsets may belong to, as far back as late events are taken.
+    pub(super) holes: PaneHoles,
+    /// Closed panes that late events changed and whose windows have not been reported again, with how far
+    /// panes were closed then: windows that end later held those events from the first.
     pub(super) dirty: BTreeMap<(u32, i64), i64>,
     /// Marker clock of the last such reports.
     pub(super) revised_at: i64,
@@ -137,6 +145,7 @@ impl Judge {
             open: BTreeMap::new(),
             models: BTreeMap::new(),
             closed_to: None,
+            holes: PaneHoles::default(),
             dirty: BTreeMap::new(),
             revised_at: 0,
             boundaries: VecDeque::from([Boundary { offset: start, clock: 0, next: Vec::new() }]),
@@ -159,6 +168,26 @@ impl Judge {
     /// The next offset of the tallies to apply.
     pub fn applied(&self) -> i64 {
         self.applied
+    }
+
+    /// Panes that still take deltas.
+    pub fn open_panes(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Index of the first pane that may hold counts of `version` on its present grids.
+    pub fn counted_since(&self, version: VersionIndex) -> i64 {
+        self.models.get(&version.model).map_or(i64::MIN, |history| history.since(version.version))
+    }
+
+    /// Closed panes that late events changed and whose windows have not been reported again yet.
+    pub fn unreported_revisions(&self) -> usize {
+        self.dirty.len()
+    }
+
+    /// The event time up to which panes are closed (milliseconds since 1970); `None`: none is.
+    pub fn closed_up_to(&self) -> Option<i64> {
+        self.closed_to.map(|index| index * self.config.pane_ms)
     }
 
     /// Whether what is read now was applied before a restart, and nothing of it may be emitted.
@@ -251,14 +280,21 @@ impl Judge {
         let fits: Vec<Fit> =
             marker.sources.iter().map(|range| self.sources.fit(range, marker.init)).collect();
         let whole = deltas.len() as u64 == marker.n_deltas_here;
+        // A source that did not move tells neither for nor against a repetition.
+        let moved = marker.sources.iter().zip(&fits).filter(|(range, _)| range.from < range.to);
+        let repeated = fits.contains(&Fit::Duplicate)
+            && moved.clone().all(|(_, fit)| *fit == Fit::Duplicate)
+            && fits.iter().all(|fit| matches!(fit, Fit::New | Fit::Duplicate));
+        #[cfg(test)]
+        if repeated && whole && Bug::FoldDuplicate.is_planted() {
+            self.fold(first_offset, &deltas, &marker.roles, step);
+        }
         if fits.iter().all(|fit| *fit == Fit::New) && whole {
+            self.note_begun_anew(marker, step);
             self.sources.accept(marker, &fits, Folded::Whole);
-            if let Some(hole) = self.sources.take_holes(marker) {
-                self.mark_incomplete(hole, marker);
-            }
             self.fold(first_offset, &deltas, &marker.roles, step);
             step.notes.folded_flushes += 1;
-        } else if fits.iter().all(|fit| *fit == Fit::Duplicate) && !fits.is_empty() {
+        } else if repeated {
             self.sources.accept_duplicate(marker);
             step.notes.duplicate_flushes += 1;
         } else {
@@ -301,24 +337,31 @@ impl Judge {
         if !twice {
             self.fold(first_offset, deltas, &marker.roles, step);
         }
-        let hole = self.sources.take_holes(marker).unwrap_or(first_offset);
-        self.sources.note_holes(marker, fits, first_offset);
-        self.mark_incomplete(hole.min(first_offset), marker);
+        self.mark_incomplete(marker);
     }
 
-    /// Marks the panes that missing offsets may have belonged to: from the oldest open one to the newest that
-    /// any source has shown. `first_offset`: where a replay must begin to mark them again.
-    fn mark_incomplete(&mut self, first_offset: i64, marker: &Marker) {
+    /// A log that was begun anew: what the old one held and was not counted is gone with it.
+    fn note_begun_anew(&mut self, marker: &Marker, step: &mut Step) {
+        let ranges = marker.sources.iter().filter(|_| marker.init);
+        let anew: Vec<&SourceRange> = ranges.filter(|range| self.sources.is_begun_anew(range)).collect();
+        if anew.is_empty() {
+            return;
+        }
+        let lost =
+            anew.iter().map(|range| Incomplete { source: key_of(range), fit: Fit::Recreated, missing: None });
+        step.notes.incomplete.extend(lost);
+        self.mark_incomplete(marker);
+    }
+
+    /// Source offsets are missing. What they held may belong to any pane that is not closed yet, up to the
+    /// newest that an event may be about.
+    fn mark_incomplete(&mut self, marker: &Marker) {
+        let ahead = self.index(self.sources.clock.max(marker.wall_clock) + self.config.max_future_ms);
         let newest = self.sources.newest_watermark().map(|time| self.index(time));
         let touched = marker.roles.iter().map(|roles| self.index(roles.pane_start));
-        let Some(last) = touched.chain(newest).chain(self.open.keys().copied()).max() else { return };
-        let oldest_open = self.open.keys().next().copied().unwrap_or(last);
-        let first = self.closed_to.unwrap_or(oldest_open).max(last - MAX_HOLE_PANES);
-        for index in first..=last {
-            let pane = self.open.entry(index).or_insert_with(|| OpenPane::new(first_offset));
-            pane.complete = false;
-            pane.first_offset = pane.first_offset.min(first_offset);
-        }
+        let seen = touched.chain(newest).chain(self.open.keys().copied()).max();
+        let last = seen.map_or(ahead, |seen| ahead.min(seen + MAX_HOLE_PANES).max(seen));
+        self.holes.mark(self.closed_to.unwrap_or(i64::MIN)..last + 1);
     }
 
     pub(super) fn index(&self, time: i64) -> i64 {
@@ -334,11 +377,7 @@ impl Judge {
         {
             return;
         }
-        let next = self
-            .sources
-            .known
-            .iter()
-            .filter_map(|(key, state)| Some((key.clone(), state.next?, state.watermark)));
+        let next = self.sources.known.iter().filter_map(|(key, state)| state.next_offset(key));
         let next = next.collect();
         self.boundaries.push_back(Boundary { offset: self.applied, clock, next });
         let needed = self.oldest_needed_offset();
@@ -347,10 +386,10 @@ impl Judge {
         }
     }
 
-    /// The first offset that open panes, half-read flushes and open holes rest on.
+    /// The first offset that open panes and half-read flushes rest on.
     pub(super) fn oldest_needed_offset(&self) -> i64 {
         let open = self.open.values().map(|pane| pane.first_offset);
         let staged = self.staged.values().map(|staged| staged.first_offset);
-        open.chain(staged).chain(self.sources.oldest_hole()).min().unwrap_or(self.applied).min(self.applied)
+        open.chain(staged).min().unwrap_or(self.applied).min(self.applied)
     }
 }

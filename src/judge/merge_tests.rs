@@ -2,13 +2,18 @@
 
 use super::*;
 use crate::tally::record::{TallyBody, TallyRecord};
-use crate::tally::tests::{Event, PANE_MS, feed, source, stamp, watch};
-use crate::tally::{SourceKey, Tally};
+use crate::tally::tests::{Event, PANE_MS, feed, source, stamp, start, watch};
+use crate::tally::{SourceKey, SourceStart, Tally};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
-const CONFIG: JudgeConfig =
-    JudgeConfig { pane_ms: PANE_MS, lateness_ms: 500, allowed_lateness_ms: 3_000, max_stall_ms: 60_000 };
+const CONFIG: JudgeConfig = JudgeConfig {
+    pane_ms: PANE_MS,
+    lateness_ms: 500,
+    allowed_lateness_ms: 3_000,
+    max_stall_ms: 60_000,
+    max_future_ms: 0,
+};
 
 fn expected(partitions: i32) -> BTreeSet<SourceKey> {
     (0..partitions).map(source).collect()
@@ -33,7 +38,7 @@ struct Log {
 
 impl Log {
     fn init(&mut self, partitions: i32) {
-        let starts: Vec<(SourceKey, i64)> = (0..partitions).map(|one| (source(one), 0)).collect();
+        let starts: Vec<SourceStart> = (0..partitions).map(|one| start(one, 0)).collect();
         self.records
             .extend(Tally::init_markers(&stamp("init", 0), &starts).into_iter().map(|one| one.record));
     }
@@ -52,7 +57,7 @@ fn event(time: i64) -> Event {
 
 fn tally_of(partition: i32) -> Tally {
     let mut tally = Tally::new(shared_watch(), PANE_MS);
-    tally.start_source(source(partition), 0);
+    tally.start_source(start(partition, 0));
     tally
 }
 
@@ -165,7 +170,7 @@ fn a_hole_is_marked_up_to_the_first_event_behind_it() {
     let read = judge.state().sources[0].next.expect("initialised");
     // Events of the next three seconds are lost, and a flush that counted nothing is the first to show it.
     let mut tally = Tally::new(shared_watch(), PANE_MS);
-    tally.start_source(source(0), read + 30);
+    tally.start_source(start(0, read + 30));
     log.flush(&mut tally, 9_000);
     for time in (9_000..12_000).step_by(100) {
         feed(&mut tally, 0, &[event(time)]);
@@ -265,7 +270,7 @@ fn a_stalled_source_is_left_out_in_the_end_and_it_shows() {
 fn late_events_revise_and_then_are_dropped() {
     let mut log = steady(6_000);
     let mut late = tally_of(0);
-    late.start_source(source(0), 60);
+    late.start_source(start(0, 60));
     feed(&mut late, 0, &[event(3_500), event(100)]);
     let mut judge = judge(1);
     // The steady log ends with two events that were never flushed.
@@ -274,7 +279,7 @@ fn late_events_revise_and_then_are_dropped() {
     log.records.clear();
     let read = judge.state().sources[0].next.expect("initialised");
     let mut late_tally = Tally::new(shared_watch(), PANE_MS);
-    late_tally.start_source(source(0), read);
+    late_tally.start_source(start(0, read));
     feed(&mut late_tally, 0, &[event(3_500), event(100)]);
     log.flush(&mut late_tally, 20_000);
     let more = run(&mut judge, &log.records, next);
@@ -296,7 +301,7 @@ fn a_window_that_is_first_reported_after_a_late_event_is_not_reported_again_for_
     log.records.clear();
     let read = judge.state().sources[0].next.expect("initialised");
     let mut tally = Tally::new(shared_watch(), PANE_MS);
-    tally.start_source(source(0), read);
+    tally.start_source(start(0, read));
     // A late event and, later in marker time than revisions wait, panes that close.
     feed(&mut tally, 0, &[event(3_500)]);
     log.flush(&mut tally, 5_800);

@@ -18,6 +18,7 @@ mod fold;
 mod history;
 pub mod measure;
 mod merge;
+mod pane_holes;
 mod panes;
 pub mod plan;
 pub mod report;
@@ -46,6 +47,7 @@ pub use close::{MAX_OPEN_BYTES, MIN_OPEN_PANES};
 pub use merge::{Incomplete, Judge, JudgeConfig, Notes, Step};
 pub use sources::Fit;
 pub use state::{
-    DirtyPane, MergeState, ModelSpan, NextOffset, OffsetRange, OutcomeTotal, SourceRecord, pane_key,
+    DirtyPane, MergeState, ModelSpan, NextOffset, OffsetRange, OutcomeTotal, PaneRange, SourceRecord,
+    VersionSpan, pane_key,
 };
 pub use summary::build_reports;

@@ -70,6 +70,13 @@ pub(super) fn place(watch: &Watch, delta: &Delta) -> Option<Place> {
     Some(Place { version, series, cells: found.reference.grid.cells(), width: watched.series.len() })
 }
 
+/// The version of a delta that counts a watched series on a grid that is not its present one.
+pub(super) fn on_another_grid(watch: &Watch, delta: &Delta) -> Option<VersionIndex> {
+    let version = version_of(watch, &delta.namespace, &delta.model, &delta.version)?;
+    let found = watch.version(version).find(of_from_number(delta.of)?, &delta.series)?;
+    (found.grid_hash != delta.grid_hash).then_some(version)
+}
+
 pub(super) fn version_of(watch: &Watch, namespace: &str, model: &str, version: &str) -> Option<VersionIndex> {
     let index = watch.models.iter().position(|one| one.id.name == model && one.id.namespace == namespace)?;
     let version = watch.models[index].find_version(version)?;

@@ -1,7 +1,10 @@
 //! What is known of each source partition: the next offset, its watermark, whether it is idle or stalled.
 
 use super::accounting::Holes;
+use super::state::NextOffset;
 use crate::tally::SourceKey;
+#[cfg(test)]
+use crate::tally::planted::Bug;
 use crate::tally::record::{Marker, SourceRange};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,7 +37,8 @@ pub(super) struct SourceState {
     /// Milliseconds since 1970.
     pub(super) watermark: Option<i64>,
     pub(super) idle: bool,
-    /// Wall clock of its last marker.
+    /// The newest wall clock of any marker when its last marker was heard: replicas whose clocks are apart are
+    /// compared with themselves only.
     pub(super) last_marker: i64,
     pub(super) flush_interval: i64,
     /// Since when (marker clock) it alone holds the watermark back.
@@ -47,9 +51,6 @@ pub(super) struct SourceState {
     pub(super) holes: Holes,
     /// Records that came again after they were counted, and were dropped.
     pub(super) doubled: u64,
-    /// Offsets are missing, and no event behind them has told yet how far in event time the hole reaches: offset
-    /// (in the tallies) of the flush that showed it.
-    pub(super) open_hole: Option<i64>,
 }
 
 /// What became of a flush.
@@ -60,6 +61,37 @@ pub(super) enum Folded {
     /// Those of its deltas that came were.
     Torn,
     Dropped,
+}
+
+impl SourceState {
+    /// What a replay from here has to begin with; `None`: nothing was counted of the source.
+    pub(super) fn next_offset(&self, source: &SourceKey) -> Option<NextOffset> {
+        Some(NextOffset {
+            topic: source.topic.clone(),
+            partition: source.partition,
+            next: self.next?,
+            watermark: self.watermark,
+            topic_uuid: self.topic_uuid.clone(),
+        })
+    }
+
+    /// Its log is another: offsets begin again. Event time does not.
+    fn begin_anew(&mut self) {
+        let kept = SourceState {
+            watermark: self.watermark,
+            idle: self.idle,
+            last_marker: self.last_marker,
+            flush_interval: self.flush_interval,
+            topic_uuid: std::mem::take(&mut self.topic_uuid),
+            ..SourceState::default()
+        };
+        *self = kept;
+    }
+
+    /// Topic ids tell topics of one name apart, where the broker tells them.
+    fn is_of_another_topic(&self, range: &SourceRange) -> bool {
+        self.topic_uuid != range.topic_uuid && !self.topic_uuid.is_empty() && !range.topic_uuid.is_empty()
+    }
 }
 
 /// All source partitions that a judge hears of.
@@ -83,16 +115,20 @@ pub(super) enum Low {
 }
 
 impl Sources {
+    #[cfg(test)]
+    pub(super) fn forget_next(mut self) -> Sources {
+        self.known.values_mut().for_each(|state| state.next = None);
+        self
+    }
+
     pub(super) fn fit(&self, range: &SourceRange, init: bool) -> Fit {
         let state = self.known.get(&key_of(range));
         let Some((state, next)) = state.and_then(|state| Some((state, state.next?))) else {
             return if init { Fit::New } else { Fit::Uninitialised };
         };
-        if state.topic_uuid != range.topic_uuid
-            && !state.topic_uuid.is_empty()
-            && !range.topic_uuid.is_empty()
-        {
-            return if init { Fit::New } else { Fit::Recreated };
+        if state.is_of_another_topic(range) {
+            // A range without records says nothing yet.
+            return if init || range.from == range.to { Fit::New } else { Fit::Recreated };
         }
         match range.from {
             from if from == next => Fit::New,
@@ -100,6 +136,14 @@ impl Sources {
             from if from > next => Fit::Gap,
             _ => Fit::Overlap,
         }
+    }
+
+    /// Whether a start marker's `range` begins a log anew: of a topic made again under the name of one that was
+    /// counted, or one whose end went back.
+    pub(super) fn is_begun_anew(&self, range: &SourceRange) -> bool {
+        let state = self.known.get(&key_of(range));
+        let other = state.is_some_and(|state| state.next.is_some() && state.is_of_another_topic(range));
+        other || range.to < range.from
     }
 
     /// Offsets between what was counted and the start of `range`.
@@ -113,50 +157,40 @@ impl Sources {
         self.clock = self.clock.max(marker.wall_clock);
         for (range, fit) in marker.sources.iter().zip(fits) {
             let state = self.known.entry(key_of(range)).or_default();
-            let restarted = state.topic_uuid != range.topic_uuid && marker.init && state.next.is_some();
-            if restarted {
-                *state = SourceState { watermark: state.watermark, ..SourceState::default() };
+            state.idle = range.idle;
+            state.last_marker = self.clock;
+            state.flush_interval = marker.flush_interval.max(1);
+            let other_topic = state.is_of_another_topic(range);
+            if other_topic && range.from == range.to && !marker.init {
+                continue;
+            }
+            if other_topic || (range.to < range.from && state.next == Some(range.from)) {
+                state.begin_anew();
             }
             state.account(range, *fit, folded);
             state.next = Some(state.next.map_or(range.to, |next| next.max(range.to)));
-            state.topic_uuid = range.topic_uuid.clone();
+            if !range.topic_uuid.is_empty() {
+                state.topic_uuid.clone_from(&range.topic_uuid);
+            }
             state.watermark = state.watermark.max(range.watermark);
-            state.idle = range.idle;
-            state.last_marker = state.last_marker.max(marker.wall_clock);
-            state.flush_interval = marker.flush_interval.max(1);
         }
     }
 
-    /// Notes the holes that `marker` shows at its sources which do not fit and have no event behind the hole.
-    pub(super) fn note_holes(&mut self, marker: &Marker, fits: &[Fit], first_offset: i64) {
-        let open = |range: &SourceRange, fit: &Fit| {
-            !matches!(fit, Fit::New | Fit::Duplicate) && range.watermark.is_none()
-        };
-        for (range, _) in marker.sources.iter().zip(fits).filter(|(range, fit)| open(range, fit)) {
-            self.known.entry(key_of(range)).or_default().open_hole.get_or_insert(first_offset);
-        }
-    }
-
-    /// Forgets the holes behind which `marker` shows events; where the oldest of them was seen.
-    pub(super) fn take_holes(&mut self, marker: &Marker) -> Option<i64> {
-        let told = marker.sources.iter().filter(|range| range.watermark.is_some());
-        told.filter_map(|range| self.known.get_mut(&key_of(range))?.open_hole.take()).min()
-    }
-
-    /// Where the oldest hole was seen whose end is not known.
-    pub(super) fn oldest_hole(&self) -> Option<i64> {
-        self.known.values().filter_map(|state| state.open_hole).min()
-    }
-
-    /// A duplicate still shows that its source is alive, unless it is older than what is known.
+    /// A repetition tells the time; and whoever reads a source again does not vouch for its end.
     pub(super) fn accept_duplicate(&mut self, marker: &Marker) {
         self.clock = self.clock.max(marker.wall_clock);
         for range in &marker.sources {
-            self.known.entry(key_of(range)).or_default().doubled += records(range);
+            let state = self.known.entry(key_of(range)).or_default();
+            state.doubled += records(range);
+            state.idle &= range.idle;
         }
     }
 
     fn is_idle(&self, state: &SourceState) -> bool {
+        #[cfg(test)]
+        if Bug::TrustDeadIdle.is_planted() {
+            return state.idle;
+        }
         state.idle && self.clock - state.last_marker <= IDLE_LAPSES_AFTER * state.flush_interval
     }
 
@@ -182,7 +216,9 @@ impl Sources {
     pub(super) fn note_stalls(&mut self, needed: Option<i64>) {
         let clock = self.clock;
         let ahead = |state: &SourceState, needed| state.watermark.is_some_and(|low| low >= needed);
-        let others_ahead = needed.is_some_and(|needed| self.known.values().any(|state| ahead(state, needed)));
+        let passed = |state: &SourceState, needed| ahead(state, needed) || self.is_idle(state);
+        let others_ahead =
+            needed.is_some_and(|needed| self.known.values().any(|state| passed(state, needed)));
         let sources = self.clone_expected();
         for source in sources {
             let idle = self.known.get(&source).is_some_and(|state| self.is_idle(state));
@@ -221,7 +257,7 @@ impl Sources {
 impl SourceState {
     /// Where the records of a range go: to the outcomes, to the holes, or to what was counted before.
     fn account(&mut self, range: &SourceRange, fit: Fit, folded: Folded) {
-        self.start.get_or_insert(range.from);
+        self.start.get_or_insert(range.from.min(range.to));
         let next = self.next.unwrap_or(range.from);
         if folded == Folded::Whole {
             self.holes.add(next, range.from);

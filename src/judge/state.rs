@@ -5,11 +5,13 @@ use super::history::{ArmSum, ModelHistory, TIERS};
 use super::merge::{Boundary, Judge, JudgeConfig, Replay, WatchRef};
 use super::panes::version_of;
 use super::sources::{SourceState, Sources};
-use crate::baseline::{VersionIndex, Watch};
+use crate::baseline::{VersionIndex, Watch, WatchedVersion};
+#[cfg(test)]
+use crate::tally::planted::Bug;
 use crate::tally::record::{FORMAT, PaneRecord, RoleCount};
 use crate::tally::{SourceKey, of_number};
 use prost::Message;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// The record of a merge partition in `tidegate.state`.
@@ -41,6 +43,19 @@ pub struct MergeState {
     pub dirty: Vec<DirtyPane>,
     #[prost(sint64, tag = "10")]
     pub revised_at: i64,
+    /// Panes that missing source offsets may belong to.
+    #[prost(message, repeated, tag = "11")]
+    pub holes: Vec<PaneRange>,
+}
+
+/// Indices of panes.
+#[derive(Clone, PartialEq, Message)]
+pub struct PaneRange {
+    #[prost(sint64, tag = "1")]
+    pub start: i64,
+    /// One past the last.
+    #[prost(sint64, tag = "2")]
+    pub end: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -54,6 +69,8 @@ pub struct NextOffset {
     /// Milliseconds since 1970.
     #[prost(sint64, optional, tag = "4")]
     pub watermark: Option<i64>,
+    #[prost(string, tag = "5")]
+    pub topic_uuid: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -94,9 +111,6 @@ pub struct SourceRecord {
     /// Records that came again after they were counted, and were dropped.
     #[prost(uint64, tag = "15")]
     pub doubled: u64,
-    /// Offset of the flush that showed a hole whose end in event time is not known.
-    #[prost(int64, optional, tag = "16")]
-    pub open_hole: Option<i64>,
 }
 
 /// Offsets `from` up to, without, `to`.
@@ -125,6 +139,21 @@ pub struct ModelSpan {
     pub model: String,
     #[prost(sint64, tag = "3")]
     pub first: i64,
+    #[prost(message, repeated, tag = "4")]
+    pub versions: Vec<VersionSpan>,
+}
+
+/// What a version is counted on, and since when.
+#[derive(Clone, PartialEq, Message)]
+pub struct VersionSpan {
+    #[prost(string, tag = "1")]
+    pub version: String,
+    /// A hash over the grids of all its series.
+    #[prost(fixed64, tag = "2")]
+    pub layout: u64,
+    /// Index of the first pane counted on these grids. Absent: all of them.
+    #[prost(sint64, optional, tag = "3")]
+    pub since: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -135,9 +164,9 @@ pub struct DirtyPane {
     pub model: String,
     #[prost(sint64, tag = "3")]
     pub index: i64,
-    /// One past the index of the pane closed last when it was changed.
-    #[prost(sint64, optional, tag = "4")]
-    pub closed_to: Option<i64>,
+    /// How far panes were closed when it was revised: windows that end later have it in them.
+    #[prost(sint64, tag = "4")]
+    pub closed_to: i64,
 }
 
 /// The key of a record in `tidegate.panes`.
@@ -194,7 +223,7 @@ impl Judge {
         let needed = self.oldest_needed_offset();
         let boundary = self.boundaries.iter().rev().find(|boundary| boundary.offset <= needed);
         let (replay_from, replay_next) = match boundary {
-            Some(boundary) => (boundary.offset, next_records(&boundary.next)),
+            Some(boundary) => (boundary.offset, boundary.next.clone()),
             None => (0, Vec::new()),
         };
         let model_id = |model: &u32| &self.watch.0.models[*model as usize].id;
@@ -213,6 +242,7 @@ impl Judge {
                     namespace: model_id(model).namespace.clone(),
                     model: model_id(model).name.clone(),
                     first: history.first,
+                    versions: version_spans(&self.watch.0, *model, history),
                 })
                 .collect(),
             dirty: self
@@ -222,10 +252,16 @@ impl Judge {
                     namespace: model_id(model).namespace.clone(),
                     model: model_id(model).name.clone(),
                     index: *index,
-                    closed_to: Some(*closed_to),
+                    closed_to: *closed_to,
                 })
                 .collect(),
             revised_at: self.revised_at,
+            holes: self
+                .holes
+                .ranges()
+                .iter()
+                .map(|panes| PaneRange { start: panes.start, end: panes.end })
+                .collect(),
         }
     }
 
@@ -242,30 +278,27 @@ impl Judge {
             known: state.sources.iter().map(source_state).collect(),
             clock: state.clock,
         };
-        let next: Vec<(SourceKey, i64, Option<i64>)> = state.replay_next.iter().map(next_offset).collect();
+        #[cfg(test)]
+        let at_applied = if Bug::ForgetNext.is_planted() { at_applied.forget_next() } else { at_applied };
         let mut judge = Judge::new(config, watch, expected, state.replay_from);
-        judge.sources.known = next
-            .iter()
-            .map(|(key, next, watermark)| {
-                (
-                    key.clone(),
-                    SourceState { next: Some(*next), watermark: *watermark, ..SourceState::default() },
-                )
-            })
-            .collect();
+        judge.sources.known = state.replay_next.iter().map(standing).collect();
+        let next = state.replay_next.clone();
         judge.boundaries = VecDeque::from([Boundary { offset: state.replay_from, clock: state.clock, next }]);
         judge.closed_to = state.closed_to;
         judge.revised_at = state.revised_at;
+        state.holes.iter().for_each(|panes| judge.holes.mark(panes.start..panes.end));
         judge.replay = Some(Replay { until: state.applied, sources: at_applied });
         for span in &state.models {
             if let Some(model) = find_model(&judge.watch, &span.namespace, &span.model) {
-                judge.models.insert(model, ModelHistory { first: span.first, ..ModelHistory::default() });
+                let since = since_of(&judge.watch.0, model, span, state.closed_to);
+                judge
+                    .models
+                    .insert(model, ModelHistory { first: span.first, since, ..ModelHistory::default() });
             }
         }
         for dirty in &state.dirty {
             if let Some(model) = find_model(&judge.watch, &dirty.namespace, &dirty.model) {
-                let closed_to = dirty.closed_to.or(state.closed_to).unwrap_or(i64::MIN);
-                judge.dirty.insert((model, dirty.index), closed_to);
+                judge.dirty.insert((model, dirty.index), dirty.closed_to);
             }
         }
         judge.end_replay();
@@ -286,8 +319,7 @@ impl Judge {
     }
 
     fn oldest_index(&self, length: i64) -> Option<i64> {
-        let late = self.config.allowed_lateness_ms.div_euclid(self.config.pane_ms).max(1);
-        Some(self.closed_to?.saturating_sub(8 * length + late))
+        Some(self.closed_to?.saturating_sub(8 * length + self.late_panes()))
     }
 
     /// Takes back a closed pane or sum, if it is of this partition's models, its grid, and recent enough.
@@ -297,11 +329,14 @@ impl Judge {
             return;
         };
         let Some(tier) = TIERS.iter().position(|length| *length == i64::from(record.panes)) else { return };
-        if record.pane_len != self.config.pane_ms || !self.needs_pane(record.panes, record.start) {
+        let since = self.counted_since(version);
+        let index = record.start.div_euclid(self.config.pane_ms);
+        let replaced = index + TIERS[tier] <= since;
+        if record.pane_len != self.config.pane_ms || replaced || !self.needs_pane(record.panes, record.start)
+        {
             return;
         }
         let Some(history) = self.models.get_mut(&version.model) else { return };
-        let index = record.start.div_euclid(self.config.pane_ms);
         let watched = self.watch.0.version(version);
         let arm = history.tiers[tier].entry(index).or_default().entry(version.version).or_default();
         arm.filled = record.filled;
@@ -327,26 +362,60 @@ impl Judge {
     }
 }
 
+fn version_spans(watch: &Watch, model: u32, history: &ModelHistory) -> Vec<VersionSpan> {
+    let versions = &watch.models[model as usize].versions;
+    let span = |(index, version): (usize, &WatchedVersion)| VersionSpan {
+        version: version.version.clone(),
+        layout: layout(version),
+        since: history.since.get(&(index as u32)).copied(),
+    };
+    versions.iter().enumerate().map(span).collect()
+}
+
+/// Since when each version of a model is counted on its present grids: since now, if they are others than
+/// `span` says. A version that was not watched before has nothing behind it.
+fn since_of(watch: &Watch, model: u32, span: &ModelSpan, closed_to: Option<i64>) -> BTreeMap<u32, i64> {
+    let versions = watch.models[model as usize].versions.iter().enumerate();
+    let since = |(index, version): (usize, &WatchedVersion)| {
+        let before = span.versions.iter().find(|one| one.version == version.version)?;
+        let since = if before.layout == layout(version) { before.since } else { closed_to };
+        Some((index as u32, since?))
+    };
+    versions.filter_map(since).collect()
+}
+
+/// FNV-1a over the names and grids of a version's series, in order.
+fn layout(version: &WatchedVersion) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut add = |bytes: &[u8]| {
+        for byte in bytes {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    };
+    for series in &version.series {
+        add(&[of_number(series.reference.of) as u8]);
+        add(series.reference.name.as_bytes());
+        add(&series.grid_hash.to_be_bytes());
+    }
+    hash
+}
+
 fn find_model(watch: &WatchRef, namespace: &str, model: &str) -> Option<u32> {
     let found =
         watch.0.models.iter().position(|one| one.id.namespace == namespace && one.id.name == model)?;
     Some(found as u32)
 }
 
-fn next_records(next: &[(SourceKey, i64, Option<i64>)]) -> Vec<NextOffset> {
-    next.iter()
-        .map(|(key, next, watermark)| NextOffset {
-            topic: key.topic.clone(),
-            partition: key.partition,
-            next: *next,
-            watermark: *watermark,
-        })
-        .collect()
-}
-
-fn next_offset(record: &NextOffset) -> (SourceKey, i64, Option<i64>) {
+/// A source as a replay begins with it.
+fn standing(record: &NextOffset) -> (SourceKey, SourceState) {
     let key = SourceKey { topic: record.topic.clone(), partition: record.partition };
-    (key, record.next, record.watermark)
+    let state = SourceState {
+        topic_uuid: record.topic_uuid.clone(),
+        next: Some(record.next),
+        watermark: record.watermark,
+        ..SourceState::default()
+    };
+    (key, state)
 }
 
 fn source_record(key: &SourceKey, state: &SourceState) -> SourceRecord {
@@ -370,7 +439,6 @@ fn source_record(key: &SourceKey, state: &SourceState) -> SourceRecord {
         missing_ranges: state.holes.ranges(),
         missing_offsets: state.holes.offsets(),
         doubled: state.doubled,
-        open_hole: state.open_hole,
     }
 }
 
@@ -388,7 +456,6 @@ fn source_state(record: &SourceRecord) -> (SourceKey, SourceState) {
         start: record.start,
         holes: Holes::restore(&record.missing, record.missing_ranges, record.missing_offsets),
         doubled: record.doubled,
-        open_hole: record.open_hole,
     };
     (key, state)
 }

@@ -4,13 +4,18 @@ use super::stored::{cover, unseen_panes, window};
 use super::window::ModelWindow;
 use super::*;
 use crate::event::EventTime;
+use crate::tally::Tally;
 use crate::tally::record::PaneRecord;
-use crate::tally::tests::{Event, PANE_MS, feed, source, stamp, watch};
-use crate::tally::{SourceKey, Tally};
+use crate::tally::tests::{Event, PANE_MS, feed, source, stamp, start, watch};
 use std::collections::{BTreeMap, BTreeSet};
 
-const CONFIG: JudgeConfig =
-    JudgeConfig { pane_ms: PANE_MS, lateness_ms: 500, allowed_lateness_ms: 3_000, max_stall_ms: 60_000 };
+const CONFIG: JudgeConfig = JudgeConfig {
+    pane_ms: PANE_MS,
+    lateness_ms: 500,
+    allowed_lateness_ms: 3_000,
+    max_stall_ms: 60_000,
+    max_future_ms: 0,
+};
 
 /// The newest stored records of 40 s of events every 100 ms, and the windows that were handed out. The events of
 /// second 20 come two seconds late.
@@ -18,8 +23,8 @@ fn run() -> (Vec<PaneRecord>, Vec<ModelWindow>) {
     let watch = watch();
     let mut judge = Judge::new(CONFIG, watch.clone(), BTreeSet::from([source(0)]), 0);
     let mut tally = Tally::new(watch, PANE_MS);
-    tally.start_source(source(0), 0);
-    let starts: [(SourceKey, i64); 1] = [(source(0), 0)];
+    tally.start_source(start(0, 0));
+    let starts = [start(0, 0)];
     let mut log: Vec<_> = Tally::init_markers(&stamp("init", 0), &starts).into_iter().collect();
     for time in (0..40_000).step_by(100) {
         let late = if (22_500..23_500).contains(&time) { Some(time - 2_500) } else { None };

@@ -16,10 +16,12 @@ mod judge_stage;
 mod memory;
 mod notify_stage;
 mod restore;
+pub mod simulated;
 mod starting;
 mod stopped;
 mod supervise;
 mod tally_stage;
+mod topic_ids;
 pub mod topics;
 
 use crate::baseline::Watch;
@@ -265,6 +267,7 @@ fn judge_settings(config: &Config, client: &ClientSettings) -> judge_stage::Judg
             lateness_ms: millis(windows.lateness),
             allowed_lateness_ms: millis(windows.allowed_lateness),
             max_stall_ms: millis(windows.max_stall),
+            max_future_ms: millis(windows.max_future),
         },
         rules: Arc::new(rules),
         clock_margin_ms: clock_margin_ms(config),

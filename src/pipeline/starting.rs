@@ -5,10 +5,10 @@
 //! topic's partition 0 does it for all its partitions at once; so a partition that has no committed offset
 //! while partition 0 has one was added later, and is read from its beginning.
 
-use super::tally_stage::{Counting, TallyAssignment, outgoing, topic_partition};
+use super::tally_stage::{Counting, FLUSH_LIMIT, TallyAssignment, outgoing, topic_partition};
 use crate::config::StartAt;
 use crate::source::kafka::{GroupConsumer, Member, TopicPartition, Transaction};
-use crate::tally::{SourceKey, Tally};
+use crate::tally::{SourceKey, SourceStart, Tally};
 use rdkafka::consumer::Consumer;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +24,8 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Starting {
     sources: BTreeSet<SourceKey>,
+    /// Topics made anew: started from their beginning, whatever is committed for them.
+    recreated: BTreeSet<String>,
     /// Started, but the consumer still has to be moved there.
     seeks: BTreeMap<SourceKey, i64>,
     asked: Option<Instant>,
@@ -33,6 +35,11 @@ impl Starting {
     pub(super) fn add(&mut self, source: SourceKey) {
         self.sources.insert(source);
         self.asked = None;
+    }
+
+    /// Notes topics that were made anew.
+    pub(super) fn recreated(&mut self, topics: BTreeSet<String>) {
+        self.recreated.extend(topics);
     }
 
     pub(super) fn remove(&mut self, source: &SourceKey) {
@@ -111,8 +118,10 @@ fn rewind(counting: &mut Counting, consumer: &GroupConsumer<TallyAssignment>) ->
     for (partition, offset) in partitions.iter().zip(committed) {
         let source = super::tally_stage::source_key(partition);
         match offset {
-            Some(offset) => start(counting, source, offset),
-            None => counting.starting.add(source),
+            Some(offset) if !counting.starting.recreated.contains(&source.topic) => {
+                start(counting, source, offset);
+            }
+            _ => counting.starting.add(source),
         }
     }
     counting.rewind = false;
@@ -122,37 +131,64 @@ fn rewind(counting: &mut Counting, consumer: &GroupConsumer<TallyAssignment>) ->
 fn start(counting: &mut Counting, source: SourceKey, offset: i64) {
     counting.starting.sources.remove(&source);
     counting.starting.seeks.insert(source.clone(), offset);
-    counting.tally.start_source(source, offset);
+    let start = counting.start_of(&topic_partition(&source), offset);
+    counting.tally.start_source(start);
 }
 
 /// Retention has overtaken a source: an alarm, and on from the log's start. The judge sees the hole.
 fn resume_behind_holes(counting: &mut Counting, consumer: &GroupConsumer<TallyAssignment>) {
+    if counting.gone.is_empty() {
+        return;
+    }
+    super::topic_ids::look_for_recreated(counting, consumer.member());
     for source in std::mem::take(&mut counting.gone) {
-        let partition = topic_partition(&source);
-        let Some(next) = counting.tally.next_offset(&source) else { continue };
-        match consumer.offsets_range(&partition) {
-            Ok((low, high)) => {
-                let resume = if next < low { low } else { high };
-                tracing::error!(source = %partition, lost_from = next, resume, "offsets are gone from the log");
-                counting
-                    .metrics
-                    .offset_out_of_range
-                    .with_label_values(&[&source.topic, &source.partition.to_string()])
-                    .inc();
-                match consumer.reopen(&partition, resume) {
-                    Ok(()) => counting.tally.skip_to(&source, resume),
-                    Err(error) => {
-                        tracing::warn!(%error, source = %partition, "reading could not be resumed yet");
-                        counting.gone.insert(source);
-                    }
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, source = %partition, "the log's range could not be read");
-                counting.gone.insert(source);
-            }
+        if let Err(why) = resume(counting, consumer, &source) {
+            tracing::warn!(why, topic = source.topic, partition = source.partition, "not resumed yet");
+            counting.gone.insert(source);
         }
     }
+}
+
+fn resume(
+    counting: &mut Counting,
+    consumer: &GroupConsumer<TallyAssignment>,
+    source: &SourceKey,
+) -> Result<(), String> {
+    let partition = topic_partition(source);
+    let Some(next) = counting.tally.next_offset(source) else { return Ok(()) };
+    let (low, high) = consumer.offsets_range(&partition).map_err(|error| error.to_string())?;
+    let at = if next < low { low } else { high };
+    tracing::error!(source = %partition, lost_from = next, resume = at, "offsets are gone from the log");
+    let labels = [source.topic.as_str(), &source.partition.to_string()];
+    counting.metrics.offset_out_of_range.with_label_values(&labels).inc();
+    if next > high {
+        return begin_anew(counting, consumer, &partition, high);
+    }
+    // What was read before the hole belongs to a range of its own.
+    counting.flush(consumer.metadata(), FLUSH_LIMIT);
+    if counting.rewind {
+        return Err("what was counted before the hole could not be written".to_owned());
+    }
+    consumer.reopen(&partition, at).map_err(|error| error.to_string())?;
+    counting.tally.skip_to(source, at);
+    Ok(())
+}
+
+/// The log ends before what was to be read next: it was cut, or made anew while nobody looked. It is read from
+/// its end on, behind a start marker that tells the judge.
+fn begin_anew(
+    counting: &mut Counting,
+    consumer: &GroupConsumer<TallyAssignment>,
+    partition: &TopicPartition,
+    high: i64,
+) -> Result<(), String> {
+    counting.give_up("the log ends before what was to be read next");
+    let committed = consumer.committed(std::slice::from_ref(partition)).map_err(|error| error.to_string())?;
+    if let Some(committed) = committed[0].filter(|committed| *committed > high) {
+        let start = SourceStart { instead_of: Some(committed), ..counting.start_of(partition, high) };
+        init(counting, consumer, &[start])?;
+    }
+    consumer.reopen(partition, high).map_err(|error| error.to_string())
 }
 
 fn start_new(counting: &mut Counting, consumer: &GroupConsumer<TallyAssignment>) {
@@ -176,7 +212,10 @@ fn start_topic(
     let committed = consumer.committed(&all).map_err(|error| error.to_string())?;
     let known: BTreeMap<i32, i64> =
         all.iter().zip(committed).filter_map(|(one, offset)| Some((one.partition, offset?))).collect();
-    let (to_init, at): (Vec<TopicPartition>, StartAt) = if known.contains_key(&0) {
+    let recreated = counting.starting.recreated.contains(topic);
+    let (to_init, at): (Vec<TopicPartition>, StartAt) = if recreated {
+        (mine.iter().map(topic_partition).collect(), StartAt::Earliest)
+    } else if known.contains_key(&0) {
         // Added after the group began.
         let added = mine.iter().filter(|source| !known.contains_key(&source.partition));
         (added.map(topic_partition).collect(), StartAt::Earliest)
@@ -188,14 +227,21 @@ fn start_topic(
     let mut started = known;
     if !to_init.is_empty() {
         let offsets = start_offsets(consumer, &to_init, at)?;
-        init(counting, consumer, &to_init, &offsets)?;
+        let starts: Vec<SourceStart> =
+            to_init.iter().zip(&offsets).map(|(one, offset)| counting.start_of(one, *offset)).collect();
+        init(counting, consumer, &starts)?;
         started.extend(to_init.iter().zip(offsets).map(|(one, offset)| (one.partition, offset)));
     }
     for source in mine {
         if let Some(offset) = started.get(&source.partition) {
+            if recreated {
+                // Its fetcher gave up with the old topic.
+                consumer.reopen(&topic_partition(&source), *offset).map_err(|error| error.to_string())?;
+            }
             start(counting, source, *offset);
         }
     }
+    counting.starting.recreated.remove(topic);
     Ok(())
 }
 
@@ -250,20 +296,17 @@ fn offsets_at(
 fn init(
     counting: &mut Counting,
     consumer: &GroupConsumer<TallyAssignment>,
-    partitions: &[TopicPartition],
-    offsets: &[i64],
+    starts: &[SourceStart],
 ) -> Result<(), String> {
-    let sources: Vec<(SourceKey, i64)> =
-        partitions.iter().map(super::tally_stage::source_key).zip(offsets.iter().copied()).collect();
     let (range_id, instance) = (counting.next_range_id(), counting.settings.instance.clone());
-    let markers = Tally::init_markers(&counting.stamp(&range_id, &instance), &sources);
+    let markers = Tally::init_markers(&counting.stamp(&range_id, &instance), starts);
     let transaction = Transaction {
         records: outgoing(&counting.settings.own.tallies, &markers),
-        offsets: partitions.iter().cloned().zip(offsets.iter().copied()).collect(),
+        offsets: starts.iter().map(|start| (topic_partition(&start.source), start.offset)).collect(),
         group: consumer.metadata(),
     };
     counting.run(&transaction, START_LIMIT)?;
-    tracing::info!(partitions = partitions.len(), "tally: new source partitions started");
+    tracing::info!(partitions = starts.len(), "tally: new source partitions started");
     Ok(())
 }
 

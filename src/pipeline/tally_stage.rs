@@ -9,6 +9,7 @@ use super::idle::Idleness;
 use super::starting::{self, Starting};
 use super::stopped::{self, Stopped};
 use super::supervise::StageEnd;
+use super::topic_ids;
 use crate::baseline::{VersionIndex, Watch};
 use crate::config::{DeadLettersConfig, OwnTopics, StartAt};
 use crate::decode::{Arrival, Decoder, TimeBounds};
@@ -18,7 +19,7 @@ use crate::source::kafka::{
     Assignment, BorrowedRecord, ClientSettings, GroupConsumer, Member, Outgoing, StartOffset, TopicPartition,
     Transaction, TransactionError, TransactionalProducer, is_offset_gone, membership,
 };
-use crate::tally::{Flush, FlushRecord, FlushStamp, SourceKey, Tally};
+use crate::tally::{Flush, FlushRecord, FlushStamp, SourceKey, SourceStart, Tally};
 use prost::Message;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::KafkaError;
@@ -30,7 +31,7 @@ use std::time::{Duration, Instant};
 /// How long one poll waits for messages.
 const POLL: Duration = Duration::from_millis(20);
 /// How long writing a flush may take; then it is discarded, and read again.
-const FLUSH_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const FLUSH_LIMIT: Duration = Duration::from_secs(10);
 /// The same when a partition is waited for by its next owner.
 const REVOKE_LIMIT: Duration = Duration::from_secs(4);
 /// How often idleness is looked at.
@@ -107,6 +108,8 @@ pub(super) struct Counting {
     /// Another producer has taken over the transactional id.
     fenced: Option<StageEnd>,
     pub(super) idleness: Idleness,
+    /// Topic → its id; empty where the broker does not tell.
+    pub(super) topic_ids: BTreeMap<String, String>,
     /// Distinguishes the flushes of this thread from those of its earlier lives.
     born: EventTime,
     sequence: u64,
@@ -141,6 +144,7 @@ impl Assignment for TallyAssignment {
         counting.ready.store(true, Ordering::Relaxed);
         counting.metrics.rebalances.with_label_values(&["tally"]).inc();
         let committed = starting::committed_or_none(member, partitions);
+        topic_ids::learn(&mut counting, member);
         let mut starts = Vec::new();
         for (partition, offset) in partitions.iter().zip(committed) {
             let source = source_key(partition);
@@ -148,7 +152,8 @@ impl Assignment for TallyAssignment {
                 // The rewind starts it with all others.
                 _ if counting.rewind => {}
                 Some(offset) => {
-                    counting.tally.start_source(source, offset);
+                    let start = counting.start_of(partition, offset);
+                    counting.tally.start_source(start);
                     starts.push(StartOffset { partition: partition.clone(), offset });
                 }
                 None => counting.starting.add(source),
@@ -211,12 +216,19 @@ impl Counting {
             rewind: false,
             fenced: None,
             idleness: Idleness::new(settings.idle_timeout),
+            topic_ids: BTreeMap::new(),
             born: now(),
             sequence: 0,
             current: SourceKey { topic: String::new(), partition: -1 },
             is_stopped: false,
             settings,
         }
+    }
+
+    /// A source from `offset` on, under its topic's id.
+    pub(super) fn start_of(&self, partition: &TopicPartition, offset: i64) -> SourceStart {
+        let topic_uuid = self.topic_ids.get(&partition.topic).cloned().unwrap_or_default();
+        SourceStart { source: source_key(partition), topic_uuid, offset, instead_of: None }
     }
 
     fn take(&mut self, record: &BorrowedRecord<'_>, now: EventTime) {
@@ -296,7 +308,7 @@ impl Counting {
     }
 
     /// Writes everything counted since the last flush, or gives it up.
-    fn flush(&mut self, group: Option<ConsumerGroupMetadata>, limit: Duration) {
+    pub(super) fn flush(&mut self, group: Option<ConsumerGroupMetadata>, limit: Duration) {
         self.count();
         if self.rewind || group.is_none() || self.tally.sources().next().is_none() {
             return;
@@ -364,12 +376,11 @@ impl Counting {
 
     /// Goes on with another watch. Only when nothing is counted.
     fn rewatch(&mut self, watch: Arc<Watch>) {
-        let sources: Vec<(SourceKey, i64)> =
-            self.tally.sources().map(|(key, next)| (key.clone(), next)).collect();
+        let sources = self.tally.starts();
         self.tally = Tally::new(Arc::clone(&watch), self.settings.pane_ms);
         self.decoder = Decoder::new(Arc::clone(&watch), self.settings.bounds);
         self.watch = watch;
-        sources.into_iter().for_each(|(source, next)| self.tally.start_source(source, next));
+        sources.into_iter().for_each(|start| self.tally.start_source(start));
     }
 }
 
@@ -425,7 +436,7 @@ fn drive(
     role: &str,
 ) -> Result<(), StageEnd> {
     let mut watch = shared.watch.clone();
-    let (mut flushed, mut looked) = (Instant::now(), Instant::now());
+    let (mut flushed, mut looked, mut asked) = (Instant::now(), Instant::now(), Instant::now());
     loop {
         let arrived = now();
         // Locked by the first record: rebalances, which lock too, are served before any record comes.
@@ -442,6 +453,10 @@ fn drive(
         counting.count();
         stopped::pause(&mut counting, consumer);
         starting::settle(&mut counting, consumer);
+        if asked.elapsed() >= topic_ids::ASK_EVERY {
+            topic_ids::look_for_recreated(&mut counting, consumer.member());
+            asked = Instant::now();
+        }
         if looked.elapsed() >= IDLE_CHECK {
             counting.look_for_idle(consumer);
             looked = Instant::now();

@@ -1,9 +1,11 @@
 //! What a flush writes: deltas, then a marker for every merge partition.
 
+#[cfg(test)]
+use super::planted::Bug;
 use super::record::{
     Counts, Delta, FORMAT, Marker, OutcomeCount, RoleCount, SourceRange, TallyBody, TallyRecord,
 };
-use super::{PaneCounts, SeriesTally, SourceKey, Tally, merge_partition, of_number};
+use super::{PaneCounts, SeriesTally, SourceKey, SourceStart, Tally, merge_partition, of_number};
 use crate::baseline::VersionIndex;
 use crate::cells::runs;
 use crate::event::EventTime;
@@ -52,6 +54,10 @@ impl Tally {
             roles[partition as usize].push(self.role_count(*version, *pane_start, pane));
         }
         for (partition, (roles, n_deltas_here)) in roles.into_iter().zip(deltas_in).enumerate() {
+            #[cfg(test)]
+            if Bug::DropMarker.is_planted() && stamp.range_id.ends_with('3') {
+                continue;
+            }
             let marker = Marker { roles, n_deltas_here, ..self.marker(stamp, false) };
             records.push(record(partition as u32, TallyBody::Marker(marker)));
         }
@@ -59,13 +65,14 @@ impl Tally {
         Flush { records, offsets }
     }
 
-    /// Markers that start `sources` (each at its offset) in every merge partition.
-    pub fn init_markers(stamp: &FlushStamp<'_>, sources: &[(SourceKey, i64)]) -> Vec<FlushRecord> {
-        let start = |(source, offset): &(SourceKey, i64)| SourceRange {
-            topic: source.topic.clone(),
-            partition: source.partition,
-            from: *offset,
-            to: *offset,
+    /// Markers that start `sources` in every merge partition.
+    pub fn init_markers(stamp: &FlushStamp<'_>, sources: &[SourceStart]) -> Vec<FlushRecord> {
+        let start = |start: &SourceStart| SourceRange {
+            topic: start.source.topic.clone(),
+            topic_uuid: start.topic_uuid.clone(),
+            partition: start.source.partition,
+            from: start.instead_of.unwrap_or(start.offset),
+            to: start.offset,
             ..SourceRange::default()
         };
         let marker = Marker {
@@ -77,6 +84,10 @@ impl Tally {
             init: true,
             ..Marker::default()
         };
+        #[cfg(test)]
+        if Bug::LoseInit.is_planted() {
+            return Vec::new();
+        }
         (0..stamp.partitions).map(|partition| record(partition, TallyBody::Marker(marker.clone()))).collect()
     }
 
@@ -143,7 +154,7 @@ impl Tally {
     fn marker(&self, stamp: &FlushStamp<'_>, init: bool) -> Marker {
         let range = |(source, progress): (&SourceKey, &super::SourceProgress)| SourceRange {
             topic: source.topic.clone(),
-            topic_uuid: String::new(),
+            topic_uuid: progress.topic_uuid.clone(),
             partition: source.partition,
             from: progress.from,
             to: progress.next,

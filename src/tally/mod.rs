@@ -10,6 +10,8 @@
 
 mod flush;
 mod partition;
+#[cfg(test)]
+pub(crate) mod planted;
 pub mod record;
 mod source;
 
@@ -18,7 +20,7 @@ pub(crate) mod tests;
 
 pub use flush::{Flush, FlushRecord, FlushStamp};
 pub use partition::{merge_partition, murmur2};
-pub use source::SourceKey;
+pub use source::{SourceKey, SourceStart};
 
 use crate::baseline::{VersionIndex, Watch, WatchedModel, WatchedSeries, WatchedVersion};
 use crate::cells::{CellCounts, CountError, Grid, Scratch, count_column};
@@ -81,9 +83,9 @@ impl Tally {
         }
     }
 
-    /// Starts to account for a source partition, whose next offset to read is `next`.
-    pub fn start_source(&mut self, source: SourceKey, next: i64) {
-        self.sources.insert(source, SourceProgress::new(next));
+    /// Starts to account for a source partition.
+    pub fn start_source(&mut self, start: SourceStart) {
+        self.sources.insert(start.source, SourceProgress::new(start.topic_uuid, start.offset));
     }
 
     /// Forgets a source partition; what was counted of it must have been flushed or discarded before.
@@ -95,15 +97,28 @@ impl Tally {
         self.sources.iter().map(|(key, progress)| (key, progress.next))
     }
 
+    /// Each source as it would have to be started to go on from here.
+    pub fn starts(&self) -> Vec<SourceStart> {
+        let start = |(source, progress): (&SourceKey, &SourceProgress)| SourceStart {
+            source: source.clone(),
+            topic_uuid: progress.topic_uuid.clone(),
+            offset: progress.next,
+            instead_of: None,
+        };
+        self.sources.iter().map(start).collect()
+    }
+
     /// The next offset expected of a source; `None`: not owned.
     pub fn next_offset(&self, source: &SourceKey) -> Option<i64> {
         self.sources.get(source).map(|progress| progress.next)
     }
 
     /// Resumes a source behind a hole in the log; the next range starts at `offset`, so that the judge sees it.
+    /// What was counted of the source must have been flushed or discarded before.
     pub fn skip_to(&mut self, source: &SourceKey, offset: i64) {
         if let Some(progress) = self.sources.get_mut(source) {
-            *progress = SourceProgress::new(offset);
+            let topic_uuid = std::mem::take(&mut progress.topic_uuid);
+            *progress = SourceProgress::new(topic_uuid, offset);
         }
     }
 

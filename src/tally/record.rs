@@ -110,7 +110,7 @@ pub struct SourceRange {
     pub topic_uuid: String,
     #[prost(int32, tag = "3")]
     pub partition: i32,
-    /// First offset read.
+    /// First offset read; above `to` when the log's end went back and the source is started anew at `to`.
     #[prost(int64, tag = "4")]
     pub from: i64,
     /// One past the last offset read.

@@ -10,9 +10,22 @@ pub struct SourceKey {
     pub partition: i32,
 }
 
+/// Where a source partition begins to be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceStart {
+    pub source: SourceKey,
+    /// The topic's id; empty where the broker does not tell.
+    pub topic_uuid: String,
+    /// The first offset to be read.
+    pub offset: i64,
+    /// The offset that was to be read before the log's end went back behind it.
+    pub instead_of: Option<i64>,
+}
+
 /// One source partition between two flushes.
 #[derive(Debug, Clone)]
 pub(super) struct SourceProgress {
+    pub(super) topic_uuid: String,
     /// First offset of the running range.
     pub(super) from: i64,
     /// One past the last offset read.
@@ -23,8 +36,15 @@ pub(super) struct SourceProgress {
 }
 
 impl SourceProgress {
-    pub(super) fn new(next: i64) -> Self {
-        SourceProgress { from: next, next, watermark: None, idle: false, outcomes: BTreeMap::new() }
+    pub(super) fn new(topic_uuid: String, next: i64) -> Self {
+        SourceProgress {
+            topic_uuid,
+            from: next,
+            next,
+            watermark: None,
+            idle: false,
+            outcomes: BTreeMap::new(),
+        }
     }
 
     pub(super) fn note(&mut self, offset: i64, outcome: Outcome) {

@@ -53,6 +53,11 @@ pub(crate) fn source(partition: i32) -> SourceKey {
     SourceKey { topic: "events".to_owned(), partition }
 }
 
+/// Partition `partition` read from `offset` on.
+pub(crate) fn start(partition: i32, offset: i64) -> SourceStart {
+    SourceStart { source: source(partition), topic_uuid: "topic-1".to_owned(), offset, instead_of: None }
+}
+
 /// Feeds events to a tally as one batch, from `partition`, at the next offsets.
 pub(crate) fn feed(tally: &mut Tally, partition: i32, events: &[Event]) {
     let key = source(partition);
@@ -118,7 +123,7 @@ fn tallied(events: &[Event], replicas: usize, cut: usize) -> Sums {
     let mut sums = Sums::new();
     for replica in 0..replicas {
         let mut tally = Tally::new(watch(), PANE_MS);
-        tally.start_source(source(replica as i32), 0);
+        tally.start_source(start(replica as i32, 0));
         let own: Vec<Event> = events.iter().skip(replica).step_by(replicas).copied().collect();
         for batch in own.chunks(cut.max(1)) {
             feed(&mut tally, replica as i32, batch);
@@ -159,7 +164,7 @@ proptest! {
 #[test]
 fn a_flush_names_the_offsets_it_covers_and_the_next_one_continues() {
     let mut tally = Tally::new(watch(), PANE_MS);
-    tally.start_source(source(0), 7);
+    tally.start_source(start(0, 7));
     let event = Event { version: 0, time: 10, x: Some(1.0) };
     feed(&mut tally, 0, &[event; 3]);
     let first = tally.flush(&stamp("a", 0));
@@ -177,7 +182,7 @@ fn a_flush_names_the_offsets_it_covers_and_the_next_one_continues() {
 #[test]
 fn every_merge_partition_hears_of_every_flush() {
     let mut tally = Tally::new(watch(), PANE_MS);
-    tally.start_source(source(0), 0);
+    tally.start_source(start(0, 0));
     let flush = tally.flush(&FlushStamp { partitions: 5, ..stamp("a", 0) });
     let partitions: Vec<u32> = flush.records.iter().map(|record| record.partition).collect();
     assert_eq!(partitions, vec![0, 1, 2, 3, 4]);
@@ -186,7 +191,7 @@ fn every_merge_partition_hears_of_every_flush() {
 #[test]
 fn a_watermark_is_never_ahead_of_the_wall_clock() {
     let mut tally = Tally::new(watch(), PANE_MS);
-    tally.start_source(source(0), 0);
+    tally.start_source(start(0, 0));
     let accepted = Accepted {
         version: VersionIndex { model: 0, version: 0 },
         role: None,
@@ -205,7 +210,7 @@ fn a_watermark_is_never_ahead_of_the_wall_clock() {
 #[test]
 fn a_discarded_flush_leaves_nothing_behind() {
     let mut tally = Tally::new(watch(), PANE_MS);
-    tally.start_source(source(0), 0);
+    tally.start_source(start(0, 0));
     feed(&mut tally, 0, &[Event { version: 0, time: 10, x: None }; 5]);
     tally.discard();
     assert!(tally.is_empty());

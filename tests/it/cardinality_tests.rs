@@ -14,7 +14,7 @@ use tidegate::cells::{Categories, Grid, NumericGrid};
 use tidegate::decode::{Arrival, Decoder, TimeBounds};
 use tidegate::event::{EventTime, ModelId, Outcome, SeriesKind, SeriesOf};
 use tidegate::tally::record::{TallyBody, TallyRecord};
-use tidegate::tally::{FlushStamp, SourceKey, Tally};
+use tidegate::tally::{FlushStamp, SourceKey, SourceStart, Tally};
 
 const NOW: EventTime = EventTime(1_795_428_000_000);
 /// Set for the process of its own in which a million names of each kind are fed to the pure cores.
@@ -127,7 +127,8 @@ fn flood() {
     let watch = watch();
     let bounds = TimeBounds { max_future_ms: 300_000, max_past_ms: None };
     let (mut decoder, mut tally) = (Decoder::new(Arc::clone(&watch), bounds), Tally::new(watch, 60_000));
-    tally.start_source(SourceKey { topic: "events".to_owned(), partition: 0 }, 0);
+    let source = SourceKey { topic: "events".to_owned(), partition: 0 };
+    tally.start_source(SourceStart { source, topic_uuid: String::new(), offset: 0, instead_of: None });
     for kind in KINDS {
         feed(&mut decoder, &mut tally, kind, 20_000);
     }

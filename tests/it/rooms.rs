@@ -7,12 +7,26 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Each room may import only what stands after it.
-const ORDER: [&str; 15] = [
-    "cli", "pipeline", "config", "http", "notify", "policy", "judge", "tally", "decode", "source",
-    "baseline", "stats", "cells", "event", "metrics",
+const ORDER: [&str; 16] = [
+    "cli",
+    "pipeline",
+    "config",
+    "http",
+    "simulation",
+    "notify",
+    "policy",
+    "judge",
+    "tally",
+    "decode",
+    "source",
+    "baseline",
+    "stats",
+    "cells",
+    "event",
+    "metrics",
 ];
 
-const PURE: [&str; 5] = ["cells", "stats", "tally", "judge", "policy"];
+const PURE: [&str; 6] = ["cells", "stats", "tally", "judge", "policy", "simulation"];
 
 /// What a pure room may not name, as the beginning of a path.
 const IMPURE: [&[&str]; 14] = [

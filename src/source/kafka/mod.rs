@@ -15,7 +15,7 @@ pub use group::{
     Assignment, GroupConsumer, GroupContext, Member, PartitionEnd, StartOffset, committed,
     committed_when_stable, is_offset_gone, membership,
 };
-pub use native::{BatchQueue, BorrowedRecord, MAX_BATCH};
+pub use native::{BatchQueue, BorrowedRecord, MAX_BATCH, topic_ids};
 pub use reader::{PartitionReader, ReadFrom, TopicReader};
 pub use transaction::{Outgoing, Transaction, TransactionError, TransactionalProducer};
 

@@ -6,9 +6,11 @@
 use super::dead_letter::HeaderPair;
 use rdkafka::client::Client;
 use rdkafka::{ClientContext, bindings as c};
-use std::ffi::{CStr, CString};
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::marker::PhantomData;
 use std::ptr;
+use std::time::Duration;
 
 /// Messages taken from librdkafka at once. Large enough to amortise the call, small enough that a batch's
 /// memory (one fetch buffer per message at worst) stays bounded.
@@ -177,6 +179,69 @@ pub fn is_member<C: ClientContext>(client: &Client<C>) -> bool {
         c::rd_kafka_consumer_group_metadata_destroy(metadata);
         named && generation > 0
     }
+}
+
+/// The ids of those of `topics` that the broker knows and gives an id. Empty when it does not answer in time.
+pub fn topic_ids<C: ClientContext>(
+    client: &Client<C>,
+    topics: &[String],
+    timeout: Duration,
+) -> BTreeMap<String, String> {
+    let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(topic.as_str()).ok()).collect();
+    let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+    let millis = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
+    let client = client.native_ptr();
+    // SAFETY: the handle is live; `names` outlive the collection, which copies them; everything made here is
+    // destroyed here, once, after the event that borrows from it has been read.
+    unsafe {
+        let collection = c::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+        let kind = c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+        let options = c::rd_kafka_AdminOptions_new(client, kind);
+        c::rd_kafka_AdminOptions_set_request_timeout(options, millis, ptr::null_mut(), 0);
+        let queue = c::rd_kafka_queue_new(client);
+        c::rd_kafka_DescribeTopics(client, collection, options, queue);
+        let event = c::rd_kafka_queue_poll(queue, millis);
+        let found = if event.is_null() { BTreeMap::new() } else { ids_in(event) };
+        if !event.is_null() {
+            c::rd_kafka_event_destroy(event);
+        }
+        c::rd_kafka_queue_destroy(queue);
+        c::rd_kafka_AdminOptions_destroy(options);
+        c::rd_kafka_TopicCollection_destroy(collection);
+        found
+    }
+}
+
+/// # Safety
+/// `event` must be a live event.
+unsafe fn ids_in(event: *mut c::rd_kafka_event_t) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    // SAFETY: the event is live, and what is read of it belongs to it; a null result means another kind of
+    // event or an error.
+    unsafe {
+        let result = c::rd_kafka_event_DescribeTopics_result(event);
+        if result.is_null() {
+            return found;
+        }
+        let mut count = 0;
+        let topics = c::rd_kafka_DescribeTopics_result_topics(result, &mut count);
+        for at in 0..count {
+            let topic = *topics.add(at);
+            let error = c::rd_kafka_error_code(c::rd_kafka_TopicDescription_error(topic));
+            let id = c::rd_kafka_TopicDescription_topic_id(topic);
+            if error != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || id.is_null() {
+                continue;
+            }
+            let bits =
+                (c::rd_kafka_Uuid_most_significant_bits(id), c::rd_kafka_Uuid_least_significant_bits(id));
+            if bits != (0, 0) {
+                let name = CStr::from_ptr(c::rd_kafka_TopicDescription_name(topic));
+                let id = CStr::from_ptr(c::rd_kafka_Uuid_base64str(id));
+                found.insert(name.to_string_lossy().into_owned(), id.to_string_lossy().into_owned());
+            }
+        }
+    }
+    found
 }
 
 /// What librdkafka says of a failed transactional call.
