@@ -163,6 +163,16 @@ impl Broker {
         });
     }
 
+    /// Makes a topic, if none of that name is there; says whether it was made.
+    pub fn try_create_topic(&self, name: &str, partitions: i32) -> bool {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("admin client");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let options = AdminOptions::new().operation_timeout(Some(REQUEST_LIMIT));
+        let results = runtime.block_on(admin.create_topics([&topic], &options)).expect("the broker answers");
+        results.into_iter().all(|result| result.is_ok())
+    }
+
     /// Sends the messages in their order and waits until the broker has all of them.
     pub fn produce<'a>(&self, topic: &str, messages: impl IntoIterator<Item = &'a Message>) {
         let producer = self.producer(&[("linger.ms", "5")]);

@@ -12,6 +12,7 @@ mod guard;
 mod process;
 mod messages;
 mod receiver;
+mod recreated_tests;
 mod rooms;
 mod schemas_config;
 mod schemas_event;

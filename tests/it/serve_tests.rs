@@ -25,7 +25,7 @@ pub fn plain(bench: Bench<'_>) -> Bench<'_> {
     bench.model("m", &[("v1", path)], "")
 }
 
-fn event(version: &str, role: &str, time: i64, x: u64, score: f64) -> String {
+pub fn event(version: &str, role: &str, time: i64, x: u64, score: f64) -> String {
     format!(
         r#"{{"model":"m","model_version":"{version}","role":"{role}","timestamp":{time},"features":{{"x":{x}}},"predictions":{{"score":{score}}}}}"#
     )
