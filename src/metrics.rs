@@ -147,6 +147,10 @@ metrics! {
     foreign_deltas: IntCounter = "tidegate_foreign_deltas_total" [];
     /// Times a stage was started again because its clients had to be rebuilt.
     stage_restarts: IntCounterVec = "tidegate_stage_restarts_total" ["stage"];
+    /// Whether a stage of this process does its work: 1, or 0 before it has joined its group and while it fails.
+    stage_up: GaugeVec = "tidegate_stage_up" ["stage"];
+    /// HTTP connections closed at once because there were as many as may be open.
+    http_connections_refused: IntCounter = "tidegate_http_connections_refused_total" [];
     /// Events that came after their pane was closed.
     late_events: IntCounterVec = "tidegate_late_events_total" ["outcome"];
     /// Panes closed before their time and marked incomplete, because the open ones held too much.

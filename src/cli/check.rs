@@ -39,9 +39,21 @@ pub fn run(args: CheckArgs) -> u8 {
         }
     };
     let (notes, problems) = compare(&config.topics, &counts);
+    let problems: Vec<String> = match refused(&config) {
+        // A topic that may not be described looks as if it did not exist.
+        Ok(refused) if refused.is_empty() => problems,
+        Ok(refused) => refused,
+        Err(error) => vec![error.to_string()],
+    };
     notes.iter().for_each(|note| println!("{note}"));
     problems.iter().for_each(|problem| eprintln!("{problem}"));
     u8::from(!problems.is_empty())
+}
+
+/// What the brokers refuse to the principal.
+fn refused(config: &Config) -> std::io::Result<Vec<String>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(pipeline::access::check(config)))
 }
 
 fn load(file: &Path) -> Result<(Config, Watch), Vec<ConfigError>> {

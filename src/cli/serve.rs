@@ -1,6 +1,7 @@
 //! `tidegate serve`: the service, until SIGTERM or SIGINT. SIGHUP reads the configuration again.
 
 use crate::config::{self, Config, EXIT_CONFIG};
+use crate::http::reload::Reloaded;
 use crate::pipeline::{self, Service, Stages};
 use anyhow::Context;
 use std::io::IsTerminal;
@@ -64,12 +65,17 @@ async fn serve(config: Config, args: &ServeArgs) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be handled")?;
     let mut service = pipeline::start(config, args.role).await?;
     tracing::info!(address = %service.address, role = ?args.role, "tidegate serves");
+    let mut failed = std::pin::pin!(service.failed());
     let failure = loop {
         tokio::select! {
             _ = terminate.recv() => break None,
             _ = interrupt.recv() => break None,
-            why = service.failed() => break Some(why),
-            _ = hangup.recv() => reload(&mut service, &args.config),
+            why = failed.as_mut() => break Some(why),
+            _ = hangup.recv() => drop(reload(&mut service, &args.config)),
+            Some(asked) = service.reloads.recv() => {
+                // Who asked may have given up waiting.
+                let _ = asked.send(reload(&mut service, &args.config));
+            }
         }
     };
     tracing::info!("ending: flushing and leaving the groups");
@@ -77,13 +83,19 @@ async fn serve(config: Config, args: &ServeArgs) -> anyhow::Result<()> {
     failure.map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))
 }
 
-fn reload(service: &mut Service, path: &Path) {
+/// Reads the configuration again; every error is said in the log too.
+fn reload(service: &mut Service, path: &Path) -> Reloaded {
     match service.reload(path) {
-        Ok(()) => tracing::info!("the configuration was read again and is taken over at the next flush"),
-        Err(errors) => {
-            for error in errors {
-                tracing::error!(%error, "the changed configuration is refused; the old one stays");
-            }
+        Ok(()) => {
+            tracing::info!("the configuration was read again and is taken over at the next flush");
+            Ok(())
         }
+        Err(errors) => Err(errors
+            .into_iter()
+            .map(|error| {
+                tracing::error!(%error, "the changed configuration is refused; the old one stays");
+                error.to_string()
+            })
+            .collect()),
     }
 }

@@ -1,11 +1,11 @@
 //! TOML text → [`Config`], with every error found at once.
 
+use super::http::read_http;
 use super::model::read_model;
 use super::notify::read_notify;
 use super::reader::{ConfigError, Errors, Found, Reader, check_readable};
 use super::{
-    Config, DeadLettersConfig, HttpConfig, KafkaConfig, ModelConfig, OnBudget, StartAt, TopicsConfig,
-    WindowsConfig,
+    Config, DeadLettersConfig, KafkaConfig, ModelConfig, OnBudget, StartAt, TopicsConfig, WindowsConfig,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -162,7 +162,7 @@ const OWNED: [&str; 8] = [
 ];
 
 fn is_secret(property: &str) -> bool {
-    ["password", "secret", "key.pem"].iter().any(|end| property.ends_with(end))
+    ["password", "secret", "key.pem", "passphrase"].iter().any(|end| property.ends_with(end))
 }
 
 fn read_client(reader: Reader, files: &Files) -> BTreeMap<String, String> {
@@ -206,7 +206,8 @@ fn read_client(reader: Reader, files: &Files) -> BTreeMap<String, String> {
     client
 }
 
-fn read_secret_file(path: &str, files: &Files) -> Result<String, String> {
+/// The secret in a file, without white space at its end.
+pub(super) fn read_secret_file(path: &str, files: &Files) -> Result<String, String> {
     let path = files.resolve(path)?;
     let text = std::fs::read_to_string(&path);
     let text = text.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
@@ -311,21 +312,6 @@ fn read_dead_letters(reader: Reader) -> DeadLettersConfig {
     let per_second = reader.integer("per_second", i64::from(default.per_second), 0, 10_000) as u32;
     reader.finish();
     DeadLettersConfig { on_budget, per_second }
-}
-
-fn read_http(reader: Reader, files: &Files) -> HttpConfig {
-    let default = std::net::SocketAddr::from(([127, 0, 0, 1], 9464));
-    let listen = match (reader.find("listen"), reader.string("listen")) {
-        (Some(found), Some(text)) => text.parse().unwrap_or_else(|_| {
-            let expected = "expected address:port, e.g. \"0.0.0.0:9464\"";
-            reader.refuse(&found, format!("\"{text}\" is no socket address"), expected);
-            default
-        }),
-        _ => default,
-    };
-    let http = HttpConfig { listen, token_file: read_file(&reader, "token_file", files) };
-    reader.finish();
-    http
 }
 
 /// The path of a readable file.

@@ -2,6 +2,7 @@
 //! Components take their own part of it, never the whole.
 
 mod duration;
+mod http;
 mod load;
 mod model;
 mod notify;
@@ -148,9 +149,34 @@ pub enum OnBudget {
 pub struct HttpConfig {
     /// Default `127.0.0.1:9464`.
     pub listen: SocketAddr,
-    /// A file that holds the bearer token of the API; without it the API is open. `/metrics`, `/healthz` and
-    /// `/readyz` never ask for it.
-    pub token_file: Option<PathBuf>,
+    /// Where `/metrics`, `/healthz` and `/readyz` are served instead. Default: on `listen`.
+    pub probes_listen: Option<SocketAddr>,
+    /// Open connections of a listener. Default 256.
+    pub max_connections: usize,
+    /// `[[http.token]]`; without any the API is open for reading. Probes and metrics never ask for one.
+    pub tokens: Vec<TokenConfig>,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        HttpConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9464)),
+            probes_listen: None,
+            max_connections: 256,
+            tokens: Vec::new(),
+        }
+    }
+}
+
+/// `[[http.token]]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenConfig {
+    /// Who holds it; named in the log in place of the token.
+    pub name: String,
+    /// A file that holds the bearer token.
+    pub file: PathBuf,
+    /// Default `read`.
+    pub scope: crate::http::Scope,
 }
 
 /// `[[model]]`
@@ -182,7 +208,7 @@ impl Default for NotifyConfig {
 }
 
 /// `[[notify.webhook]]`
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct WebhookConfig {
     /// Sink name in metrics and outcomes. Default `webhook-1`, `webhook-2`, …
     pub name: String,
@@ -190,8 +216,23 @@ pub struct WebhookConfig {
     pub url: String,
     /// A file that holds the signing secret, `whsec_<base64 of 24 to 64 bytes>`.
     pub secret_file: PathBuf,
+    /// Certificates (PEM) trusted besides the system's.
+    pub ca_file: Option<PathBuf>,
     /// Kinds of action sent here. Default: all.
     pub kinds: Vec<crate::policy::action::Decision>,
+}
+
+/// Does not show the URL: its user information or its query may be secret.
+impl std::fmt::Debug for WebhookConfig {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("WebhookConfig")
+            .field("name", &self.name)
+            .field("secret_file", &self.secret_file)
+            .field("ca_file", &self.ca_file)
+            .field("kinds", &self.kinds)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The names of Tidegate's own topics.

@@ -29,7 +29,8 @@ fn read_webhook(reader: Reader, index: usize, files: &Files) -> WebhookConfig {
         (Some(found), Some(url)) if !is_http(url) => {
             reader.refuse(
                 &found,
-                format!("\"{url}\" is no web address"),
+                // Not repeated: it may hold a secret.
+                "is no web address",
                 "expected http:// or https:// and a host",
             );
         }
@@ -42,6 +43,7 @@ fn read_webhook(reader: Reader, index: usize, files: &Files) -> WebhookConfig {
         name: reader.string("name").unwrap_or_else(|| format!("webhook-{}", index + 1)),
         url: url.unwrap_or_default(),
         secret_file: read_file(&reader, "secret_file", files).unwrap_or_default(),
+        ca_file: read_file(&reader, "ca_file", files),
         kinds: read_kinds(&reader),
     };
     reader.finish();

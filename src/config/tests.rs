@@ -11,6 +11,7 @@ fn folder() -> tempfile::TempDir {
     for name in ["fraud-v1.parquet", "b.parquet", "secret"] {
         std::fs::write(folder.path().join(name), "pa55word\n").expect("a file");
     }
+    std::fs::write(folder.path().join("empty"), "\n").expect("a file");
     folder
 }
 
@@ -64,7 +65,12 @@ fn what_is_not_said_has_its_documented_default() {
     ];
     assert_eq!(seconds.map(|one| one.as_secs()), [60, 30, 600, 5, 30, 600, 300]);
     assert_eq!(windows.max_past, None);
-    assert_eq!((config.http.listen.to_string().as_str(), &config.http.token_file), ("127.0.0.1:9464", &None));
+    assert_eq!(config.http, HttpConfig::default());
+    assert_eq!(
+        (config.http.listen.to_string().as_str(), config.http.max_connections),
+        ("127.0.0.1:9464", 256)
+    );
+    assert!(config.http.probes_listen.is_none() && config.http.tokens.is_empty());
     let model = &config.models[0];
     assert_eq!((model.id.namespace.as_str(), &model.rollout), ("default", &Rollout::Auto));
     assert_eq!(model.policy, crate::policy::PolicyConfig::default());
@@ -109,7 +115,14 @@ fn every_kind_of_error_is_on_its_line_under_its_key() {
         ("windows.lateness = \"soon\"", "windows.lateness"),
         ("windows.size = \"5m\"", "windows.size"),
         ("http.listen = \"here\"", "http.listen"),
-        ("http.token_file = \"nowhere\"", "http.token_file"),
+        ("http.probes_listen = \"9465\"", "http.probes_listen"),
+        ("http.probes_listen = \"127.0.0.1:9464\"", "http.probes_listen"),
+        ("http.max_connections = 1", "http.max_connections"),
+        ("http.token = [{ name = \"x\", file = \"nowhere\" }]", "http.token[0].file"),
+        ("http.token = [{ name = \"x\", file = \"empty\" }]", "http.token[0].file"),
+        ("http.token = [{ file = \"secret\" }]", "http.token[0].name"),
+        ("http.token = [{ name = \"x\" }]", "http.token[0].file"),
+        ("http.token = [{ name = \"x\", file = \"secret\", scope = \"all\" }]", "http.token[0].scope"),
         ("http = 3", "http"),
         ("notify.max_action_age = \"0s\"", "notify.max_action_age"),
         ("notify.webhook = [{ url = \"ftp://x\", secret_file = \"secret\" }]", "notify.webhook[0].url"),
@@ -173,6 +186,17 @@ fn nothing_may_be_there_twice() {
 }
 
 #[test]
+fn tokens_have_names_of_their_own_and_read_unless_told_otherwise() {
+    let one = "{ name = \"x\", file = \"secret\" }";
+    assert_eq!(only_error(&format!("http.token = [{one}, {one}]")).1, "http.token[1].name");
+    let admin = "{ name = \"y\", file = \"secret\", scope = \"admin\" }";
+    let config = read(&with(&format!("http.token = [{one}, {admin}]"))).expect("two tokens");
+    let scopes: Vec<_> = config.http.tokens.iter().map(|token| (token.name.as_str(), token.scope)).collect();
+    assert_eq!(scopes, [("x", crate::http::Scope::Read), ("y", crate::http::Scope::Admin)]);
+    assert!(!format!("{config:?}").contains("pa55word"));
+}
+
+#[test]
 fn own_topics_and_patterns_are_no_sources() {
     for name in ["tidegate.tallies", "^model-.*", "..", "a b"] {
         let text = MINIMAL.replace("model-events", name);
@@ -200,6 +224,19 @@ fn secrets_in_the_file_are_refused_and_not_repeated() {
 }
 
 #[test]
+fn a_webhook_s_url_is_not_repeated() {
+    let secret_url = |scheme: &str| {
+        format!(
+            "notify.webhook = [{{ url = \"{scheme}://me:hunter2@x/?key=hunter2\", secret_file = \"secret\" }}]"
+        )
+    };
+    let error = read(&with(&secret_url("ftp"))).expect_err("refused").remove(0);
+    assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    let config = read(&with(&secret_url("http"))).expect("a webhook");
+    assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+}
+
+#[test]
 fn secrets_from_files_are_read_and_never_shown() {
     let more = "kafka.client = { \"sasl.password_file\" = \"secret\", \"sasl.username\" = \"me\" }";
     let config = read(&with(more)).expect("a secret in a file");
@@ -221,7 +258,7 @@ fn client_properties_may_be_nested_and_of_any_scalar_type() {
 #[test]
 fn a_full_webhook_and_a_starting_time_are_read() {
     let more = "kafka.start = 2026-01-01T00:00:00Z\n[[notify.webhook]]\nurl = \"https://x/y\"\n\
-                secret_file = \"secret\"\nkinds = [\"rollback\"]\n";
+                secret_file = \"secret\"\nca_file = \"secret\"\nkinds = [\"rollback\"]\n";
     let config = read(&with(more)).expect("a webhook");
     assert_eq!(config.kafka.start, StartAt::Time(1_767_225_600_000));
     let webhook = &config.notify.webhooks[0];

@@ -65,7 +65,7 @@ impl Archive for Fake {
 
 #[tokio::test]
 async fn the_accounts_are_told_as_json() {
-    let answer = Server::start(None).await.get("/api/v1/accounting").await;
+    let answer = Server::start(&[]).await.get("/api/v1/accounting").await;
     assert_eq!(answer.status, 200);
     let expected = serde_json::json!({"adds_up": true, "sources": [{
         "topic": "events", "partition": 3, "start": 10, "next": 20, "outcomes": {"counted": 9}, "records": 9,
@@ -77,10 +77,10 @@ async fn the_accounts_are_told_as_json() {
 
 #[tokio::test]
 async fn the_archive_is_behind_the_token_and_says_when_kafka_is_away() {
-    let server = Server::start(Some("secret")).await;
+    let server = Server::start(&[("reader", super::Scope::Read, "secret")]).await;
     server.get("/api/v1/accounting").await.is_problem(401);
     let broken = ArchiveAccess::new(Arc::new(Fake { broken: true, open: None }));
-    let answer = Server::with_archive(None, broken).await.get("/api/v1/accounting").await;
+    let answer = Server::with_archive(broken).await.get("/api/v1/accounting").await;
     answer.is_problem(503);
     assert!(answer.body.contains("no broker answers"), "{}", answer.body);
 }
@@ -89,7 +89,7 @@ async fn the_archive_is_behind_the_token_and_says_when_kafka_is_away() {
 async fn readings_are_bounded_and_the_next_one_is_told_to_come_again() {
     let gate = Arc::new((Mutex::new(false), Condvar::new()));
     let archive = Fake { broken: false, open: Some(Arc::clone(&gate)) };
-    let server = Arc::new(Server::with_archive(None, ArchiveAccess::new(Arc::new(archive))).await);
+    let server = Arc::new(Server::with_archive(ArchiveAccess::new(Arc::new(archive))).await);
     let ask = |server: &Arc<Server>| {
         let server = Arc::clone(server);
         tokio::spawn(async move { server.get("/api/v1/accounting").await.status })
@@ -112,7 +112,7 @@ async fn readings_are_bounded_and_the_next_one_is_told_to_come_again() {
 
 #[tokio::test]
 async fn panes_are_told_with_their_cells() {
-    let server = Server::start(None).await;
+    let server = Server::start(&[]).await;
     let path = "/api/v1/models/fraud/panes?from=1970-01-01T00:00:04Z&to=1970-01-01T00:00:06Z";
     let answer = server.get(path).await;
     assert_eq!(answer.status, 200);
@@ -131,7 +131,7 @@ async fn panes_are_told_with_their_cells() {
 
 #[tokio::test]
 async fn bad_and_too_large_ranges_are_problems() {
-    let server = Server::start(None).await;
+    let server = Server::start(&[]).await;
     let path = |query: &str| format!("/api/v1/models/fraud/panes?{query}");
     let all = "from=1970-01-01T00:00:00Z&to=1970-01-01T00:01:00Z";
     for query in [

@@ -2,7 +2,9 @@
 
 use super::archive::ArchiveAccess;
 use super::board::Board;
-use super::{HttpState, page, router, serve};
+use super::health::{Health, Stage};
+use super::reload::ReloadRequest;
+use super::{HttpState, Limits, Scope, Tokens, api, page, probes, serve};
 use crate::event::{EventTime, ModelId, Role, SeriesKind};
 use crate::judge::report::{
     KsReport, MeasuredOf, PsiReport, Reference, Report, SeriesReport, Verdict, Window,
@@ -13,9 +15,10 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::mpsc;
 
 const TOKEN: &str = "correct horse";
+const ADMIN: &str = "battery staple";
 
 pub(super) fn id(namespace: &str, name: &str) -> ModelId {
     ModelId { namespace: namespace.to_owned(), name: name.to_owned() }
@@ -97,8 +100,10 @@ pub(super) fn outcome(action: &Action) -> ActionOutcome {
 
 /// A running server.
 pub(super) struct Server {
-    address: SocketAddr,
-    state: Arc<HttpState>,
+    pub(super) address: SocketAddr,
+    pub(super) state: Arc<HttpState>,
+    stage: Stage,
+    reloads: mpsc::Receiver<ReloadRequest>,
     client: reqwest::Client,
 }
 
@@ -129,24 +134,40 @@ impl Answer {
 }
 
 impl Server {
-    pub(super) async fn start(token: Option<&str>) -> Server {
-        Server::with_archive(token, super::archive_tests::access()).await
+    pub(super) async fn start(tokens: &[(&str, Scope, &str)]) -> Server {
+        Server::bounded(tokens, Limits::default()).await
     }
 
-    pub(super) async fn with_archive(token: Option<&str>, archive: ArchiveAccess) -> Server {
+    pub(super) async fn with_archive(archive: ArchiveAccess) -> Server {
+        Server::with(&[], Limits::default(), archive).await
+    }
+
+    pub(super) async fn bounded(tokens: &[(&str, Scope, &str)], limits: Limits) -> Server {
+        Server::with(tokens, limits, super::archive_tests::access()).await
+    }
+
+    async fn with(tokens: &[(&str, Scope, &str)], limits: Limits, archive: ArchiveAccess) -> Server {
+        let health = Health::new();
+        let (stage, mut known) = (health.stage("tally-0"), Tokens::default());
+        for (name, scope, secret) in tokens {
+            known.add(name, *scope, secret).unwrap();
+        }
+        let (reload, reloads) = super::reload::channel();
         let state = Arc::new(HttpState {
             board: Arc::new(Board::new()),
             metrics: Arc::new(Metrics::new()),
-            ready: Arc::new(AtomicBool::new(false)),
-            healthy: Arc::new(AtomicBool::new(true)),
-            token: token.map(str::to_owned),
+            health,
+            tokens: known,
+            reload,
             archive,
             models: vec![id("default", "fraud"), id("a", "twice"), id("b", "twice")],
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, router(state.clone()), std::future::pending()));
-        Server { address, state, client: reqwest::Client::builder().no_proxy().build().unwrap() }
+        let (router, metrics) = (api(&state).merge(probes(&state)), state.metrics.clone());
+        tokio::spawn(serve(listener, router, limits, metrics, std::future::pending()));
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Server { address, state, stage, reloads, client }
     }
 
     async fn ask(&self, method: Method, path: &str, authorization: Option<&str>) -> Answer {
@@ -166,7 +187,7 @@ impl Server {
 
 #[tokio::test]
 async fn metrics_are_in_the_text_format_of_prometheus() {
-    let server = Server::start(None).await;
+    let server = Server::start(&[]).await;
     let answer = server.get("/metrics").await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
@@ -174,34 +195,80 @@ async fn metrics_are_in_the_text_format_of_prometheus() {
 }
 
 #[tokio::test]
-async fn probes_follow_their_flags() {
-    let server = Server::start(None).await;
+async fn probes_follow_the_stages() {
+    let server = Server::start(&[]).await;
     assert_eq!(server.get("/healthz").await.status, 200);
     server.get("/readyz").await.is_problem(503);
-    server.state.ready.store(true, Ordering::Relaxed);
+    server.stage.joined();
     assert_eq!(server.get("/readyz").await.status, 200);
-    server.state.healthy.store(false, Ordering::Relaxed);
-    server.get("/healthz").await.is_problem(503);
+    let metrics = server.get("/metrics").await.body;
+    assert!(metrics.contains("tidegate_stage_up{stage=\"tally-0\"} 1"), "{metrics}");
+    server.state.health.drain();
+    let answer = server.get("/readyz").await;
+    answer.is_problem(503);
+    assert_eq!(answer.json()["detail"], "draining");
+    assert_eq!(server.get("/healthz").await.status, 200, "a drain is not to be cut short");
+}
+
+#[tokio::test]
+async fn an_ended_stage_fails_the_liveness_probe() {
+    let server = Server::start(&[]).await;
+    server.stage.ended();
+    let answer = server.get("/healthz").await;
+    answer.is_problem(503);
+    assert_eq!(answer.json()["detail"], "stage tally-0 has ended");
+}
+
+#[tokio::test]
+async fn probes_on_a_listener_of_their_own_need_no_token_and_are_not_on_the_other() {
+    let server = Server::start(&[("reader", Scope::Read, TOKEN)]).await;
+    let serve_at = async |router: axum::Router| {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let metrics = server.state.metrics.clone();
+        tokio::spawn(serve(listener, router, Limits::default(), metrics, std::future::pending()));
+        address
+    };
+    let (apart, bare) =
+        (serve_at(super::probes_apart(&server.state)).await, serve_at(api(&server.state)).await);
+    let get = async |address: SocketAddr, path: &str| {
+        let request = server.client.get(format!("http://{address}{path}")).bearer_auth(TOKEN);
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!((get(apart, "/metrics").await, get(bare, "/metrics").await), (200, 404));
+    assert_eq!((get(apart, "/healthz").await, get(bare, "/healthz").await), (200, 404));
+    assert_eq!((get(apart, "/api/v1/models").await, get(bare, "/api/v1/models").await), (404, 200));
 }
 
 #[tokio::test]
 async fn a_token_guards_everything_but_scrapes_and_probes() {
-    let server = Server::start(Some(TOKEN)).await;
-    server.state.ready.store(true, Ordering::Relaxed);
+    let server = Server::start(&[("reader", Scope::Read, TOKEN), ("ops", Scope::Admin, ADMIN)]).await;
+    server.stage.joined();
     for path in ["/metrics", "/healthz", "/readyz"] {
         assert_eq!(server.get(path).await.status, 200, "{path}");
     }
-    for (path, challenge) in [("/api/v1/models", "Bearer"), ("/no/such/path", "Bearer"), ("/", "Basic ")] {
-        let answer = server.get(path).await;
+    for (path, challenge) in [
+        ("/api/v1/models", "Bearer"),
+        ("/no/such/path", "Bearer"),
+        ("/api/v1/reload", "Bearer"),
+        ("/", "Basic "),
+    ] {
+        let method = if path.ends_with("reload") { Method::POST } else { Method::GET };
+        let answer = server.ask(method, path, None).await;
         answer.is_problem(401);
         assert!(answer.header("www-authenticate").starts_with(challenge), "{path}");
     }
     for wrong in ["Bearer", "Bearer ", "Bearer correct hors", "Bearer correct horse2", "Basic !!!", TOKEN] {
         server.ask(Method::GET, "/api/v1/models", Some(wrong)).await.is_problem(401);
+        server.ask(Method::POST, "/api/v1/reload", Some(wrong)).await.is_problem(401);
     }
+    let invalid = server.ask(Method::GET, "/api/v1/models", Some("Bearer nobody")).await;
+    assert!(invalid.header("www-authenticate").contains("error=\"invalid_token\""));
     // The page's browser sends the token as the password of any user.
     let basic = "Basic YW55b25lOmNvcnJlY3QgaG9yc2U=";
-    for right in [format!("Bearer {TOKEN}"), format!("bearer {TOKEN}"), basic.to_owned()] {
+    let rights =
+        [format!("Bearer {TOKEN}"), format!("bearer {TOKEN}"), format!("Bearer {ADMIN}"), basic.to_owned()];
+    for right in rights {
         for path in ["/api/v1/models", "/"] {
             assert_eq!(server.ask(Method::GET, path, Some(&right)).await.status, 200, "{right} {path}");
         }
@@ -209,8 +276,55 @@ async fn a_token_guards_everything_but_scrapes_and_probes() {
 }
 
 #[tokio::test]
+async fn only_a_bearer_of_the_admin_scope_may_reload_and_hears_every_error() {
+    let mut server = Server::start(&[("reader", Scope::Read, TOKEN), ("ops", Scope::Admin, ADMIN)]).await;
+    let refused = server.ask(Method::POST, "/api/v1/reload", Some(&format!("Bearer {TOKEN}"))).await;
+    refused.is_problem(403);
+    assert!(refused.header("www-authenticate").contains("insufficient_scope"));
+    // Another site's page could make a browser send this one.
+    let basic = "Basic YW55b25lOmJhdHRlcnkgc3RhcGxl";
+    server.ask(Method::POST, "/api/v1/reload", Some(basic)).await.is_problem(403);
+    assert_eq!(server.ask(Method::GET, "/", Some(basic)).await.status, 200);
+    assert!(server.reloads.try_recv().is_err(), "nothing was passed on");
+    let mut outcomes = [Err(vec!["one".to_owned(), "two".to_owned()]), Ok(())].into_iter();
+    let (mut reloads, (_, none)) = (server.reloads, super::reload::channel());
+    server.reloads = none;
+    tokio::spawn(async move {
+        while let (Some(asked), Some(outcome)) = (reloads.recv().await, outcomes.next()) {
+            asked.send(outcome).unwrap();
+        }
+    });
+    let admin = format!("Bearer {ADMIN}");
+    let asked = server.ask(Method::GET, "/api/v1/reload", Some(&admin)).await;
+    asked.is_problem(405);
+    assert_eq!(asked.header("allow"), "POST");
+    let bad = server.ask(Method::POST, "/api/v1/reload", Some(&admin)).await;
+    bad.is_problem(422);
+    assert_eq!(bad.json()["errors"], serde_json::json!(["one", "two"]));
+    let good = server.ask(Method::POST, "/api/v1/reload", Some(&admin)).await;
+    assert_eq!((good.status, good.json()["outcome"].as_str()), (200, Some("taken")));
+}
+
+#[tokio::test]
+async fn without_tokens_everybody_may_read_and_nobody_may_reload() {
+    let server = Server::start(&[]).await;
+    assert_eq!(server.get("/api/v1/models").await.status, 200);
+    server.ask(Method::POST, "/api/v1/reload", None).await.is_problem(403);
+    server.ask(Method::POST, "/api/v1/reload", Some("Bearer x")).await.is_problem(403);
+}
+
+#[test]
+fn a_token_is_not_empty_and_has_one_name() {
+    let mut tokens = Tokens::default();
+    assert!(tokens.add("a", Scope::Read, " \n").is_err());
+    tokens.add("a", Scope::Read, "x\n").unwrap();
+    let twice = tokens.add("b", Scope::Admin, "x").unwrap_err().to_string();
+    assert!(twice.contains("http.token b") && twice.contains("http.token a"), "{twice}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_answered_is_a_problem_document() {
-    let server = Server::start(None).await;
+    let server = Server::start(&[]).await;
     for path in ["/api/v1/models/nobody", "/api/v1/models/nobody/reports", "/no/such/path", "/api/v1/models/"]
     {
         server.get(path).await.is_problem(404);
@@ -229,7 +343,7 @@ async fn what_cannot_be_answered_is_a_problem_document() {
 
 #[tokio::test]
 async fn only_reading_is_allowed() {
-    let server = Server::start(None).await;
+    let server = Server::start(&[]).await;
     for path in ["/", "/metrics", "/api/v1/models", "/api/v1/models/fraud/reports"] {
         for method in [Method::POST, Method::PUT, Method::DELETE] {
             let answer = server.ask(method, path, None).await;
@@ -243,7 +357,7 @@ async fn only_reading_is_allowed() {
 
 #[tokio::test]
 async fn reports_are_filtered_cut_and_newest_first() {
-    let server = Server::start(None).await;
+    let server = Server::start(&[]).await;
     for (version, minute, scale) in [("v1", 1, 1), ("v1", 3, 1), ("v2", 2, 1), ("v1", 4, 4)] {
         let mut report = report(version, minute);
         report.window.scale = scale;
@@ -265,7 +379,7 @@ async fn reports_are_filtered_cut_and_newest_first() {
 
 #[tokio::test]
 async fn a_model_shows_its_arms_and_what_became_of_its_actions() {
-    let server = Server::start(None).await;
+    let server = Server::start(&[]).await;
     server.state.board.apply_report(Report {
         role: Some(Role::Canary),
         verdict: Verdict::Drift,
@@ -289,7 +403,7 @@ async fn a_model_shows_its_arms_and_what_became_of_its_actions() {
 
 #[tokio::test]
 async fn the_page_loads_nothing_and_shows_every_model() {
-    let server = Server::start(None).await;
+    let server = Server::start(&[]).await;
     server.state.board.apply_report(report("v1", 1));
     let answer = server.get("/").await;
     assert_eq!((answer.status, answer.header("content-type")), (200, "text/html; charset=utf-8"));

@@ -13,6 +13,8 @@ pub mod webhook;
 mod faults_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;
 
 use crate::policy::action::Action;
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use crate::event::EventTime;
 use crate::policy::action::{Action, ActionOutcome, Decision};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -19,15 +19,31 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 64 * 1024;
 
 /// What a sink is told by configuration.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct WebhookSettings {
     pub name: String,
+    /// May hold secrets, in its user information or its query: never shown.
     pub url: String,
     pub secret_file: PathBuf,
+    /// Certificates (PEM) trusted besides the system's.
+    pub ca_file: Option<PathBuf>,
     /// Kinds of action sent here; empty: all.
     pub kinds: Vec<Decision>,
     /// How long after its window's end an action may still be sent.
     pub max_action_age: Duration,
+}
+
+impl std::fmt::Debug for WebhookSettings {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("WebhookSettings")
+            .field("name", &self.name)
+            .field("secret_file", &self.secret_file)
+            .field("ca_file", &self.ca_file)
+            .field("kinds", &self.kinds)
+            .field("max_action_age", &self.max_action_age)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a sink could not be made. Holds no secret.
@@ -37,8 +53,12 @@ pub enum WebhookError {
     SecretFile { path: PathBuf, source: std::io::Error },
     #[error("{path}: {source}")]
     Secret { path: PathBuf, source: super::signature::SignatureError },
-    #[error("{0}: not an http:// or https:// URL")]
-    Url(String),
+    #[error("{path}: {source}")]
+    CaFile { path: PathBuf, source: std::io::Error },
+    #[error("{path}: no certificate in PEM: {source}")]
+    Certificate { path: PathBuf, source: reqwest::Error },
+    #[error("url is no http:// or https:// address")]
+    Url,
     #[error("{0}: link-local and metadata addresses are refused")]
     ForbiddenAddress(IpAddr),
     #[error("HTTP client: {0}")]
@@ -89,6 +109,14 @@ impl Resolve for CheckedResolver {
     }
 }
 
+/// The certificates of a PEM file; none without one.
+fn certificates(path: Option<&Path>) -> Result<Vec<reqwest::Certificate>, WebhookError> {
+    let Some(path) = path else { return Ok(Vec::new()) };
+    let pem = std::fs::read(path).map_err(|source| WebhookError::CaFile { path: path.to_owned(), source })?;
+    reqwest::Certificate::from_pem_bundle(&pem)
+        .map_err(|source| WebhookError::Certificate { path: path.to_owned(), source })
+}
+
 /// How one attempt ended.
 enum Attempt {
     Delivered(u16),
@@ -106,7 +134,7 @@ impl Webhook {
         let url = reqwest::Url::parse(&settings.url)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some())
-            .ok_or_else(|| WebhookError::Url(settings.url.clone()))?;
+            .ok_or(WebhookError::Url)?;
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
         if let Some(literal) = host.parse::<IpAddr>().ok().filter(|address| is_forbidden(*address)) {
             return Err(WebhookError::ForbiddenAddress(literal));
@@ -116,6 +144,7 @@ impl Webhook {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .dns_resolver(Arc::new(CheckedResolver))
+            .tls_certs_merge(certificates(settings.ca_file.as_deref())?)
             .build()
             .map_err(WebhookError::Client)?;
         Ok(Webhook {

@@ -4,7 +4,7 @@ use crate::config::{Config, OwnTopics};
 use crate::http::archive::{Archive, PanesError, PanesQuery};
 use crate::judge::MergeState;
 use crate::judge::accounting::{self, Accounting};
-use crate::source::kafka::{ClientSettings, PartitionReader, ReadFrom};
+use crate::source::kafka::{ClientSettings, Operation, PartitionReader, ReadFrom, Using, explain};
 use crate::tally::merge_partition;
 use crate::tally::record::{FORMAT, PaneRecord};
 use prost::Message;
@@ -46,7 +46,10 @@ impl TopicArchive {
 fn why(topic: &str, error: &KafkaError) -> String {
     match error {
         KafkaError::Canceled => format!("{topic} could not be read in time"),
-        other => format!("{topic} could not be read: {other}"),
+        other => {
+            let using = Using { topic: Some((Operation::Read, topic)), ..Using::default() };
+            format!("{topic} could not be read: {}", explain(other, using))
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use super::tally_stage::Shared;
 use crate::config::OwnTopics;
 use crate::http::board::Board;
-use crate::source::kafka::{ClientSettings, TopicReader};
+use crate::source::kafka::{ClientSettings, Operation, TopicReader, Using, explain};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +21,18 @@ pub fn run(
     shared: &Shared,
 ) -> Result<(), String> {
     let topics = [own.reports.as_str(), own.alerts.as_str(), own.actions.as_str(), own.outcomes.as_str()];
+    let names = topics.join(", ");
+    let using = Using { topic: Some((Operation::Read, &names)), ..Using::default() };
     let mut reader = TopicReader::from_beginning(client, "board", &topics)
-        .map_err(|error| format!("the reports could not be looked up: {error}"))?;
+        .map_err(|error| explain(&error, using))
+        .map_err(|why| format!("the reports could not be looked up: {why}"))?;
+    shared.stage.joined();
     let mut seen = board.counts().1;
     while !shared.is_stopping() {
+        shared.stage.beat();
+        if let Some(why) = reader.denied() {
+            return Err(why);
+        }
         let (reports, evicted) = board.counts();
         shared.metrics.board_reports.set(reports as i64);
         shared.metrics.board_evictions.inc_by(evicted - seen);

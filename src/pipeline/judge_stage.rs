@@ -10,20 +10,20 @@ use super::tally_stage::Shared;
 use crate::config::OwnTopics;
 use crate::event::{EventTime, ModelId};
 use crate::http::gauges::DriftGauges;
+use crate::http::health::Stage;
 use crate::judge::report::Report;
 use crate::judge::{JudgeConfig, Step, pane_key};
 use crate::metrics::Metrics;
 use crate::policy::evaluate::{Conclusion, ModelRules, evaluate};
 use crate::source::kafka::{
     Assignment, ClientSettings, GroupConsumer, Member, Outgoing, PartitionReader, StartOffset,
-    TopicPartition, Transaction, TransactionalProducer, committed_when_stable,
+    TopicPartition, Transaction, TransactionalProducer, Using, committed_when_stable, explain,
 };
 use crate::tally::SourceKey;
 use crate::tally::record::{FORMAT, TallyRecord};
 use prost::Message;
 use rdkafka::error::KafkaError;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -69,7 +69,7 @@ pub struct JudgeSettings {
 struct JudgeAssignment {
     settings: JudgeSettings,
     metrics: Arc<Metrics>,
-    ready: Arc<AtomicBool>,
+    stage: Stage,
     watch: Arc<crate::baseline::Watch>,
     expected: Mutex<BTreeSet<SourceKey>>,
     slots: Mutex<BTreeMap<i32, Slot>>,
@@ -88,7 +88,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Assignment for JudgeAssignment {
     fn assigned(&self, member: &Member<Self>, partitions: &[TopicPartition]) -> Vec<StartOffset> {
-        self.ready.store(true, Ordering::Relaxed);
+        self.stage.joined();
         self.metrics.rebalances.with_label_values(&["judge"]).inc();
         // Waits for the transaction of whoever had these partitions before.
         if let Err(error) = committed_when_stable(member, partitions, PENDING_LIMIT) {
@@ -106,6 +106,7 @@ impl Assignment for JudgeAssignment {
             restore::slot(&self.settings, reader, member, &self.watch, &rules, expected, partition)
         };
         for partition in partitions {
+            self.stage.beat();
             match restore(partition.partition) {
                 Ok(slot) => {
                     starts.push(StartOffset { partition: partition.clone(), offset: slot.judge.applied() });
@@ -127,7 +128,7 @@ impl Assignment for JudgeAssignment {
     }
 
     fn revoked(&self, _: &Member<Self>, partitions: &[TopicPartition], lost: bool) {
-        self.ready.store(true, Ordering::Relaxed);
+        self.stage.joined();
         self.metrics.rebalances.with_label_values(&["judge"]).inc();
         for partition in partitions {
             lock(&self.slots).remove(&partition.partition);
@@ -189,7 +190,7 @@ pub(super) fn run(settings: &JudgeSettings, shared: &Shared) -> Result<(), Stage
     let assignment = Arc::new(JudgeAssignment {
         settings: settings.clone(),
         metrics: Arc::clone(&shared.metrics),
-        ready: Arc::clone(&shared.ready),
+        stage: shared.stage.clone(),
         watch: Arc::clone(&watch.borrow_and_update()),
         expected: Mutex::new(expected_sources(settings)?),
         slots: Mutex::new(BTreeMap::new()),
@@ -218,7 +219,8 @@ pub(super) fn run(settings: &JudgeSettings, shared: &Shared) -> Result<(), Stage
 fn connect(settings: &JudgeSettings) -> Result<TransactionalProducer, String> {
     let id = format!("{}-{}-judge-0", settings.group, settings.instance);
     TransactionalProducer::connect(&settings.client, "judge", &id)
-        .map_err(|error| format!("transactional id {id}: {error}"))
+        .map_err(|error| explain(&error, Using { transactional_id: Some(&id), ..Using::default() }))
+        .map_err(|why| format!("transactional id {id}: {why}"))
 }
 
 fn expected_sources(settings: &JudgeSettings) -> Result<BTreeSet<SourceKey>, String> {
@@ -241,7 +243,10 @@ fn drive(
 ) -> Result<(), StageEnd> {
     let mut pending = Pending::default();
     let (mut stored, mut counted) = (Instant::now(), Instant::now());
+    let mut member = None;
     loop {
+        shared.stage.beat();
+        shared.stage.member(&mut member, || consumer.metadata().is_some());
         let mut batch: Vec<(i32, i64, Vec<u8>)> = Vec::new();
         let mut gone = false;
         consumer.poll(POLL, |record| match record.error() {
@@ -300,6 +305,9 @@ fn drive(
         if producer.is_stale() {
             // What it wrote is there; a request of it that is still on its way is fenced by the next one.
             *producer = connect(&assignment.settings)?;
+        }
+        if let Some(why) = consumer.denied() {
+            return Err(why.into());
         }
         if let Some(error) = consumer.fatal_error() {
             return Err(error.into());
@@ -439,6 +447,7 @@ fn commit(
         return Err("the consumer is no member of its group".to_owned().into());
     }
     producer.run(&transaction, COMMIT_LIMIT)?;
+    assignment.stage.succeeded();
     publish(assignment, &std::mem::take(&mut pending.conclusions));
     *pending = Pending::default();
     Ok(())

@@ -7,10 +7,12 @@
 //!
 //! Each thread runs one stage and is started again, with a growing pause, when its clients must be rebuilt.
 
+pub mod access;
 mod archive;
 mod board_stage;
 mod clock;
 mod dead_letters;
+mod http_side;
 mod idle;
 mod judge_stage;
 mod memory;
@@ -20,6 +22,7 @@ pub mod simulated;
 mod starting;
 mod stopped;
 mod supervise;
+mod tally_assignment;
 mod tally_stage;
 mod topic_ids;
 pub mod topics;
@@ -30,16 +33,20 @@ use crate::decode::TimeBounds;
 use crate::http::HttpState;
 use crate::http::archive::ArchiveAccess;
 use crate::http::board::Board;
+use crate::http::health::Health;
+use crate::http::reload::ReloadRequest;
 use crate::judge::JudgeConfig;
 use crate::judge::plan::MeasurePlan;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::notify::webhook::{Webhook, WebhookSettings};
 use crate::policy::evaluate::ModelRules;
-use crate::source::kafka::{ClientSettings, broker_count, ensure_topics, partition_counts};
+use crate::source::kafka::{
+    ClientSettings, broker_count, ensure_topics, missing_topic_rights, partition_counts,
+};
 use anyhow::{Context, bail};
+use http_side::HttpSide;
 use memory::{Clients, Cluster, MemoryBudget};
-use rdkafka::error::KafkaResult;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -48,6 +55,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use supervise::supervise;
 use tally_stage::Shared;
+use tokio::sync::mpsc;
 
 pub use archive::TopicArchive;
 pub use clock::now;
@@ -70,62 +78,66 @@ const READ_LIMIT: Duration = Duration::from_secs(8);
 pub struct Service {
     /// Where the HTTP side listens.
     pub address: SocketAddr,
+    /// Requests by HTTP to read the configuration again; who serves answers them.
+    pub reloads: mpsc::Receiver<ReloadRequest>,
     shared: Shared,
     watch: tokio::sync::watch::Sender<Arc<Watch>>,
     threads: Vec<JoinHandle<()>>,
-    http_stop: tokio::sync::oneshot::Sender<()>,
-    http: tokio::task::JoinHandle<()>,
+    http: HttpSide,
     config: Config,
 }
 
 /// Checks the cluster, makes missing topics, starts the stages and the HTTP side.
 ///
 /// # Errors
-/// When a baseline cannot be read, no broker answers, topics are missing and may not be created, or the
-/// listen address is taken.
+/// When a baseline cannot be read, no broker answers, a permission is missing, topics are missing and may not be
+/// created, or the listen address is taken.
 pub async fn start(config: Config, stages: Stages) -> anyhow::Result<Service> {
+    let cluster = check_cluster(&config, stages).await?;
+    launch(config, stages, cluster).await
+}
+
+/// As [`start`], on a cluster that lets everybody do everything, and cannot be asked.
+///
+/// # Errors
+/// As for [`start`].
+pub async fn start_trusted(config: Config, stages: Stages) -> anyhow::Result<Service> {
+    let cluster = check_topics(&config, &client_settings(&config)).await?;
+    launch(config, stages, cluster).await
+}
+
+async fn launch(config: Config, stages: Stages, cluster: Cluster) -> anyhow::Result<Service> {
     let watch = read_watch(&config)?;
     let client = client_settings(&config);
-    let cluster = check_topics(&config, &client).await?;
     let budget = MemoryBudget::new(&config, &watch, stages, cluster);
     tracing::info!("memory budget: {}", budget.sentence());
     let clients = Clients::new(&config, &client, cluster);
     let metrics = Arc::new(Metrics::new());
     let board = Arc::new(Board::new());
     let (watch_sender, watch_receiver) = tokio::sync::watch::channel(Arc::new(watch));
+    let health = Health::new();
     let shared = Shared {
         metrics: Arc::clone(&metrics),
         stop: Arc::new(AtomicBool::new(false)),
-        ready: Arc::new(AtomicBool::new(false)),
+        stage: health.nobody(),
+        health,
         watch: watch_receiver,
         failure: Arc::new(tokio::sync::watch::Sender::new(None)),
     };
-    let listener = tokio::net::TcpListener::bind(config.http.listen)
-        .await
-        .with_context(|| format!("http.listen: {} cannot be bound", config.http.listen))?;
-    let address = listener.local_addr()?;
+    let models = config.models.iter().map(|model| model.id.clone()).collect();
+    let (reload, reloads) = crate::http::reload::channel();
     let state = Arc::new(HttpState {
         board: Arc::clone(&board),
         metrics,
-        ready: Arc::clone(&shared.ready),
-        healthy: Arc::new(AtomicBool::new(true)),
-        token: read_token(&config)?,
+        health: Arc::clone(&shared.health),
+        tokens: http_side::read_tokens(&config.http)?,
+        reload,
         archive: ArchiveAccess::new(Arc::new(TopicArchive::new(&config, READ_LIMIT))),
-        models: config.models.iter().map(|model| model.id.clone()).collect(),
+        models,
     });
-    let (http_stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let router = crate::http::router(state);
-    let http = tokio::spawn(async move {
-        let shutdown = async {
-            // A dropped sender ends the server too.
-            let _ = stopped.await;
-        };
-        if let Err(error) = crate::http::serve(listener, router, shutdown).await {
-            tracing::error!(%error, "the HTTP side has ended");
-        }
-    });
+    let http = HttpSide::start(&config.http, state).await?;
     let threads = start_stages(&config, stages, &clients, &board, &shared)?;
-    Ok(Service { address, shared, watch: watch_sender, threads, http_stop, http, config })
+    Ok(Service { address: http.address, reloads, shared, watch: watch_sender, threads, http, config })
 }
 
 fn read_watch(config: &Config) -> anyhow::Result<Watch> {
@@ -135,23 +147,34 @@ fn read_watch(config: &Config) -> anyhow::Result<Watch> {
     })
 }
 
-fn read_token(config: &Config) -> anyhow::Result<Option<String>> {
-    let Some(path) = &config.http.token_file else { return Ok(None) };
-    let token =
-        std::fs::read_to_string(path).with_context(|| format!("http.token_file: {}", path.display()))?;
-    let token = token.trim();
-    if token.is_empty() {
-        bail!("http.token_file: {} is empty", path.display());
-    }
-    Ok(Some(token.to_owned()))
-}
-
 /// How to reach the configured cluster.
 pub fn client_settings(config: &Config) -> ClientSettings {
     ClientSettings {
         brokers: config.kafka.brokers.clone(),
         properties: config.kafka.client.clone(),
-        client_id: format!("tidegate-{}", config.kafka.instance),
+        client_id: format!("{}-{}", config.kafka.group, config.kafka.instance),
+    }
+}
+
+/// What can be known before anything runs: whether a broker answers, what the principal may do, which topics are
+/// there.
+async fn check_cluster(config: &Config, stages: Stages) -> anyhow::Result<Cluster> {
+    let client = &client_settings(config);
+    let asked = client.clone();
+    let answers = tokio::task::spawn_blocking(move || partition_counts(&asked)).await?;
+    answers.map_err(|why| anyhow::anyhow!("no broker of {} answers: {why}", config.kafka.brokers))?;
+    let refused = access::missing(config, client, stages).await;
+    if !refused.is_empty() {
+        bail!("{}", refused.join("\n"));
+    }
+    let cluster = check_topics(config, client).await?;
+    // Of topics that were missing before.
+    let (asked, uses) = (client.clone(), access::uses(config, stages));
+    let refused = tokio::task::spawn_blocking(move || missing_topic_rights(&asked, &uses)).await?;
+    match refused {
+        Ok(refused) if refused.is_empty() => Ok(cluster),
+        Ok(refused) => bail!("{}", refused.join("\n")),
+        Err(why) => bail!("{why}"),
     }
 }
 
@@ -167,7 +190,7 @@ async fn check_topics(config: &Config, client: &ClientSettings) -> anyhow::Resul
     let asked = client.clone();
     let mut cluster = Cluster { brokers: 1, source_partitions: config.topics.events.len() };
     let ask = move || Ok((partition_counts(&asked)?, broker_count(&asked)?));
-    let answer: Result<KafkaResult<_>, _> = tokio::task::spawn_blocking(ask).await;
+    let answer: Result<Result<_, String>, _> = tokio::task::spawn_blocking(ask).await;
     if let Ok(Ok((counts, brokers))) = answer {
         let found = config.topics.events.iter().filter_map(|topic| counts.get(topic));
         cluster =
@@ -291,6 +314,7 @@ fn sinks(config: &NotifyConfig) -> anyhow::Result<Vec<Arc<Webhook>>> {
             name: webhook.name.clone(),
             url: webhook.url.clone(),
             secret_file: webhook.secret_file.clone(),
+            ca_file: webhook.ca_file.clone(),
             kinds: webhook.kinds.clone(),
             max_action_age: config.max_action_age,
         };
@@ -328,16 +352,19 @@ impl Service {
     }
 
     /// Waits until the service cannot go on, and says why. Never comes back from a service that can.
-    pub async fn failed(&self) -> String {
+    pub fn failed(&self) -> impl Future<Output = String> + use<> {
         let mut failure = self.shared.failure.subscribe();
-        match failure.wait_for(Option::is_some).await {
-            Ok(why) => why.clone().unwrap_or_default(),
-            Err(_) => std::future::pending().await,
+        async move {
+            match failure.wait_for(Option::is_some).await {
+                Ok(why) => why.clone().unwrap_or_default(),
+                Err(_) => std::future::pending().await,
+            }
         }
     }
 
     /// Flushes, commits, leaves the groups and ends, within [`DRAIN_LIMIT`].
     pub async fn stop(self) {
+        self.shared.health.drain();
         self.shared.stop.store(true, Ordering::Relaxed);
         let deadline = Instant::now() + DRAIN_LIMIT;
         while self.threads.iter().any(|thread| !thread.is_finished()) {
@@ -347,8 +374,6 @@ impl Service {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        // The server may have ended on its own.
-        let _ = self.http_stop.send(());
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.http).await;
+        self.http.stop().await;
     }
 }

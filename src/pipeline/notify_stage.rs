@@ -15,13 +15,12 @@ use crate::notify::superseded::Rollouts;
 use crate::notify::webhook::Webhook;
 use crate::policy::action::{Action, ActionOutcome, Alert};
 use crate::source::kafka::{
-    Assignment, ClientSettings, GroupConsumer, Member, Outgoing, StartOffset, TopicPartition, TopicReader,
-    Transaction, TransactionalProducer,
+    Assignment, ClientSettings, GroupConsumer, Member, Operation, Outgoing, StartOffset, TopicPartition,
+    TopicReader, Transaction, TransactionalProducer, Using, explain,
 };
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::{Duration, Instant};
 
@@ -82,7 +81,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Assignment for NotifyAssignment {
     fn assigned(&self, member: &Member<Self>, partitions: &[TopicPartition]) -> Vec<StartOffset> {
-        self.shared.ready.store(true, Ordering::Relaxed);
+        self.shared.stage.joined();
         self.shared.metrics.rebalances.with_label_values(&["notify"]).inc();
         let committed = crate::source::kafka::committed(member, partitions).unwrap_or_else(|error| {
             tracing::warn!(%error, "notify: committed offsets could not be read; outcomes prevent repetition");
@@ -101,7 +100,7 @@ impl Assignment for NotifyAssignment {
     }
 
     fn revoked(&self, _: &Member<Self>, partitions: &[TopicPartition], _: bool) {
-        self.shared.ready.store(true, Ordering::Relaxed);
+        self.shared.stage.joined();
         self.shared.metrics.rebalances.with_label_values(&["notify"]).inc();
         partitions.iter().for_each(|partition| {
             lock(&self.positions).remove(partition);
@@ -144,7 +143,8 @@ pub(super) fn run(
 ) -> Result<(), StageEnd> {
     let id = format!("{}-{}-notify-0", settings.group, settings.instance);
     let mut producer = TransactionalProducer::connect(&settings.client, "notify", &id)
-        .map_err(|error| format!("transactional id {id}: {error}"))?;
+        .map_err(|error| explain(&error, Using { transactional_id: Some(&id), ..Using::default() }))
+        .map_err(|why| format!("transactional id {id}: {why}"))?;
     let assignment =
         Arc::new(NotifyAssignment { shared: shared.clone(), positions: Mutex::new(BTreeMap::new()) });
     let consumer = GroupConsumer::join(
@@ -170,14 +170,20 @@ fn work(
     producer: &mut TransactionalProducer,
 ) -> Result<(), StageEnd> {
     let topics = [settings.own.outcomes.as_str(), settings.own.actions.as_str()];
-    let reader = TopicReader::from_beginning(&settings.client, "outcomes", &topics)
-        .map_err(|error| format!("{} could not be read: {error}", topics.join(" and ")))?;
+    let reader = TopicReader::from_beginning(&settings.client, "outcomes", &topics).map_err(|error| {
+        let names = topics.join(" and ");
+        let using = Using { topic: Some((Operation::Read, &names)), ..Using::default() };
+        format!("{names} could not be read: {}", explain(&error, using))
+    })?;
     // Every delivery holds a place in a lane, which bounds what waits here.
     let (done, finished) = mpsc::channel::<Delivered>();
     let (ledger, rollouts, lanes) = (Ledger::new(LEDGER), Rollouts::default(), Lanes::default());
     let mut desk = Desk { settings, assignment, runtime, reader, ledger, rollouts, lanes, done };
     desk.catch_up(shared)?;
+    let mut member = None;
     while !shared.is_stopping() {
+        shared.stage.beat();
+        shared.stage.member(&mut member, || consumer.metadata().is_some());
         let mut arrived: Vec<(TopicPartition, i64, Vec<u8>)> = Vec::new();
         consumer.poll(POLL, |record| {
             if record.error().is_none() {
@@ -187,6 +193,9 @@ fn work(
             }
         });
         desk.look();
+        if let Some(why) = desk.reader.denied() {
+            return Err(why.into());
+        }
         for (partition, offset, payload) in arrived {
             desk.take(partition, offset, &payload);
         }
@@ -198,6 +207,9 @@ fn work(
         desk.settle(shared, consumer, producer, &finished)?;
         if producer.is_stale() {
             return Err("the last commit was slow or unclear".to_owned().into());
+        }
+        if let Some(why) = consumer.denied() {
+            return Err(why.into());
         }
         if let Some(error) = consumer.fatal_error() {
             return Err(error.into());
@@ -212,6 +224,9 @@ impl Desk<'_> {
         let deadline = Instant::now() + READ_LIMIT;
         while !self.reader.is_caught_up() {
             self.look();
+            if let Some(why) = self.reader.denied() {
+                return Err(why);
+            }
             if shared.is_stopping() {
                 return Ok(());
             }
@@ -310,6 +325,7 @@ impl Desk<'_> {
         }
         let transaction = Transaction { records, offsets: offsets.clone(), group };
         producer.run(&transaction, COMMIT_LIMIT)?;
+        shared.stage.succeeded();
         let mut positions = lock(&self.assignment.positions);
         for (partition, offset) in offsets {
             if let Some(progress) = positions.get_mut(&partition) {

@@ -7,7 +7,7 @@ use crate::event::ModelId;
 use crate::judge::window::ModelWindow;
 use crate::judge::{Judge, MergeState};
 use crate::policy::evaluate::{Conclusion, ModelMemory, ModelRules};
-use crate::source::kafka::{Outgoing, PartitionReader, ReadFrom};
+use crate::source::kafka::{Operation, Outgoing, PartitionReader, ReadFrom, Using, explain};
 use crate::tally::SourceKey;
 use crate::tally::merge_partition;
 use crate::tally::record::PaneRecord;
@@ -151,9 +151,10 @@ fn read(
         take(key, payload);
         true
     };
-    reader
-        .read(topic, partition, from, Instant::now() + READ_LIMIT, all)
-        .map_err(|error| format!("{topic}[{partition}] could not be read: {error}"))
+    reader.read(topic, partition, from, Instant::now() + READ_LIMIT, all).map_err(|error| {
+        let using = Using { topic: Some((Operation::Read, topic)), ..Using::default() };
+        format!("{topic}[{partition}] could not be read: {}", explain(&error, using))
+    })
 }
 
 /// Length in panes and start of a record of `tidegate.panes`, by its key ([`crate::judge::pane_key`]).

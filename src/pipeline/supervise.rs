@@ -60,14 +60,15 @@ pub(super) fn supervise(
     shared: &Shared,
     run: impl Fn(&Shared) -> Result<(), StageEnd> + Send + 'static,
 ) -> anyhow::Result<JoinHandle<()>> {
-    let (shared, stage) = (shared.clone(), name.to_owned());
+    let stage = name.to_owned();
+    let shared = Shared { stage: shared.health.stage(name), ..shared.clone() };
     let body = move || {
         let (mut pause, mut fences) = (BACKOFF.0, Fences::default());
         while !shared.is_stopping() {
             let started = Instant::now();
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&shared)));
             let why = match outcome {
-                Ok(Ok(())) => return,
+                Ok(Ok(())) => break,
                 Ok(Err(StageEnd::Rebuild(why))) => why,
                 Ok(Err(StageEnd::Fenced { id, why })) => {
                     if fences.note(Instant::now()) {
@@ -87,10 +88,14 @@ pub(super) fn supervise(
             if started.elapsed() > BACKOFF.1 {
                 pause = BACKOFF.0;
             }
+            shared.stage.failed(&why);
             tracing::warn!(stage, why, pause_ms = pause.as_millis() as u64, "stage is started again");
             shared.metrics.stage_restarts.with_label_values(&[&stage]).inc();
             wait(pause, &shared);
             pause = (pause * 2).min(BACKOFF.1);
+        }
+        if !shared.is_stopping() {
+            shared.stage.ended();
         }
     };
     std::thread::Builder::new().name(name.to_owned()).spawn(body).context("a thread could not be started")
@@ -99,6 +104,7 @@ pub(super) fn supervise(
 fn wait(pause: Duration, shared: &Shared) {
     let until = Instant::now() + pause;
     while Instant::now() < until && !shared.is_stopping() {
+        shared.stage.beat();
         std::thread::sleep(Duration::from_millis(50));
     }
 }

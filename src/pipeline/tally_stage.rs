@@ -14,15 +14,15 @@ use crate::baseline::{VersionIndex, Watch};
 use crate::config::{DeadLettersConfig, OwnTopics, StartAt};
 use crate::decode::{Arrival, Decoder, TimeBounds};
 use crate::event::{EventTime, Outcome};
+use crate::http::health::{Health, Stage};
 use crate::metrics::Metrics;
 use crate::source::kafka::{
-    Assignment, BorrowedRecord, ClientSettings, GroupConsumer, Member, Outgoing, StartOffset, TopicPartition,
-    Transaction, TransactionError, TransactionalProducer, is_offset_gone, membership,
+    BorrowedRecord, ClientSettings, GroupConsumer, Outgoing, TopicPartition, Transaction, TransactionError,
+    TransactionalProducer, Using, explain, is_offset_gone,
 };
 use crate::tally::{Flush, FlushRecord, FlushStamp, SourceKey, SourceStart, Tally};
 use prost::Message;
 use rdkafka::consumer::ConsumerGroupMetadata;
-use rdkafka::error::KafkaError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -32,8 +32,6 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_millis(20);
 /// How long writing a flush may take; then it is discarded, and read again.
 pub(super) const FLUSH_LIMIT: Duration = Duration::from_secs(10);
-/// The same when a partition is waited for by its next owner.
-const REVOKE_LIMIT: Duration = Duration::from_secs(4);
 /// How often idleness is looked at.
 const IDLE_CHECK: Duration = Duration::from_millis(200);
 
@@ -62,8 +60,9 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Set when the process is to end.
     pub stop: Arc<AtomicBool>,
-    /// Set by the first rebalance.
-    pub ready: Arc<AtomicBool>,
+    pub health: Arc<Health>,
+    /// How the stage that is given this says how it is.
+    pub stage: Stage,
     /// What is watched; replaced when the configuration is read again.
     pub watch: tokio::sync::watch::Receiver<Arc<Watch>>,
     /// Why the process must end, once it must.
@@ -89,7 +88,7 @@ impl Shared {
 pub(super) struct Counting {
     pub(super) settings: TallySettings,
     pub(super) metrics: Arc<Metrics>,
-    ready: Arc<AtomicBool>,
+    pub(super) stage: Stage,
     pub(super) tally: Tally,
     decoder: Decoder,
     watch: Arc<Watch>,
@@ -105,6 +104,8 @@ pub(super) struct Counting {
     pub(super) gone: BTreeSet<SourceKey>,
     /// Counts were given up: read again from the committed offsets, and count nothing before.
     pub(super) rewind: bool,
+    /// The last flush failed: the next one waits for its timer, not for the end of a pane.
+    gave_up: bool,
     /// Another producer has taken over the transactional id.
     fenced: Option<StageEnd>,
     pub(super) idleness: Idleness,
@@ -138,64 +139,6 @@ pub(super) fn topic_partition(source: &SourceKey) -> TopicPartition {
     TopicPartition { topic: source.topic.clone(), partition: source.partition }
 }
 
-impl Assignment for TallyAssignment {
-    fn assigned(&self, member: &Member<Self>, partitions: &[TopicPartition]) -> Vec<StartOffset> {
-        let mut counting = self.lock();
-        counting.ready.store(true, Ordering::Relaxed);
-        counting.metrics.rebalances.with_label_values(&["tally"]).inc();
-        let committed = starting::committed_or_none(member, partitions);
-        topic_ids::learn(&mut counting, member);
-        let mut starts = Vec::new();
-        for (partition, offset) in partitions.iter().zip(committed) {
-            let source = source_key(partition);
-            match offset {
-                // The rewind starts it with all others.
-                _ if counting.rewind => {}
-                Some(offset) => {
-                    let start = counting.start_of(partition, offset);
-                    counting.tally.start_source(start);
-                    starts.push(StartOffset { partition: partition.clone(), offset });
-                }
-                None => counting.starting.add(source),
-            }
-        }
-        tracing::info!(
-            partitions = partitions.len(),
-            new = counting.starting.len(),
-            "tally: partitions assigned"
-        );
-        starts
-    }
-
-    fn revoked(&self, member: &Member<Self>, partitions: &[TopicPartition], lost: bool) {
-        let mut counting = self.lock();
-        counting.ready.store(true, Ordering::Relaxed);
-        counting.metrics.rebalances.with_label_values(&["tally"]).inc();
-        match membership(member).filter(|_| !lost) {
-            Some(group) => counting.flush(Some(group), REVOKE_LIMIT),
-            None => counting.give_up("partitions were lost"),
-        }
-        for partition in partitions {
-            let source = source_key(partition);
-            counting.forget_lag(partition);
-            counting.tally.drop_source(&source);
-            counting.starting.remove(&source);
-            counting.gone.remove(&source);
-            counting.stopped.remove(&source);
-            counting.idleness.forget(&source);
-        }
-        tracing::info!(partitions = partitions.len(), lost, "tally: partitions revoked");
-    }
-
-    fn error(&self, error: &KafkaError) {
-        tracing::debug!(%error, "tally: kafka error");
-        // Not through `lock`: librdkafka may report errors while a callback holds the counts.
-        if let Ok(counting) = self.counting.try_lock() {
-            counting.metrics.kafka_errors.with_label_values(&["tally"]).inc();
-        }
-    }
-}
-
 impl Counting {
     fn new(settings: TallySettings, shared: &Shared, producer: TransactionalProducer) -> Counting {
         let watch = Arc::clone(&shared.watch.borrow());
@@ -204,7 +147,7 @@ impl Counting {
             decoder: Decoder::new(Arc::clone(&watch), settings.bounds),
             watch,
             metrics: Arc::clone(&shared.metrics),
-            ready: Arc::clone(&shared.ready),
+            stage: shared.stage.clone(),
             producer: Some(producer),
             dead: DeadLetters::new(settings.dead_letters),
             stopped: Stopped::default(),
@@ -214,6 +157,7 @@ impl Counting {
             starting: Starting::default(),
             gone: BTreeSet::new(),
             rewind: false,
+            gave_up: false,
             fenced: None,
             idleness: Idleness::new(settings.idle_timeout),
             topic_ids: BTreeMap::new(),
@@ -342,6 +286,8 @@ impl Counting {
     }
 
     fn committed(&mut self, started: Instant, posted: &Posted) {
+        self.stage.succeeded();
+        self.gave_up = false;
         self.tally.commit(self.settings.lateness_ms);
         let metrics = &self.metrics;
         metrics.flush_duration.with_label_values(&["tally"]).observe(started.elapsed().as_secs_f64());
@@ -363,7 +309,12 @@ impl Counting {
 
     /// Nothing since the last flush has been written: forget it, and read it again.
     pub(super) fn give_up(&mut self, why: &str) {
-        tracing::warn!(why, "tally: counts since the last flush are discarded and will be read again");
+        self.gave_up = true;
+        if self.stage.failed(why) {
+            tracing::warn!(why, "tally: counts since the last flush are discarded and will be read again");
+        } else {
+            tracing::debug!(why, "tally: counts are discarded again");
+        }
         self.metrics.flushes.with_label_values(&["discarded"]).inc();
         drop(self.decoder.take());
         self.tally.discard();
@@ -426,7 +377,8 @@ pub(super) fn run(settings: &TallySettings, shared: &Shared) -> Result<(), Stage
 fn connect(settings: &TallySettings, role: &str) -> Result<TransactionalProducer, String> {
     let id = format!("{}-{}-tally-{}", settings.group, settings.instance, settings.thread);
     TransactionalProducer::connect(&settings.client, role, &id)
-        .map_err(|error| format!("transactional id {id}: {error}"))
+        .map_err(|error| explain(&error, Using { transactional_id: Some(&id), ..Using::default() }))
+        .map_err(|why| format!("transactional id {id}: {why}"))
 }
 
 fn drive(
@@ -437,7 +389,10 @@ fn drive(
 ) -> Result<(), StageEnd> {
     let mut watch = shared.watch.clone();
     let (mut flushed, mut looked, mut asked) = (Instant::now(), Instant::now(), Instant::now());
+    let mut member = None;
     loop {
+        shared.stage.beat();
+        shared.stage.member(&mut member, || consumer.metadata().is_some());
         let arrived = now();
         // Locked by the first record: rebalances, which lock too, are served before any record comes.
         let mut held: Option<MutexGuard<'_, Counting>> = None;
@@ -465,7 +420,7 @@ fn drive(
         let rewatch = watch.has_changed().unwrap_or(false);
         let due = flushed.elapsed() >= counting.settings.flush_interval
             || counting.is_full()
-            || counting.tally.completes_pane(counting.settings.lateness_ms);
+            || (!counting.gave_up && counting.tally.completes_pane(counting.settings.lateness_ms));
         if due || stopping || rewatch {
             counting.flush(consumer.metadata(), FLUSH_LIMIT);
             flushed = Instant::now();
@@ -485,6 +440,9 @@ fn drive(
             counting.producer = Some(connect(&settings, role)?);
         }
         drop(counting);
+        if let Some(why) = consumer.denied() {
+            return Err(why.into());
+        }
         if let Some(error) = consumer.fatal_error() {
             return Err(error.into());
         }

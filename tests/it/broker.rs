@@ -41,6 +41,8 @@ pub struct Broker {
     pid: AtomicU32,
     /// Where clients begin: this broker, or all of its cluster.
     bootstrap: String,
+    /// Ports of SCRAM over TLS, and of TLS with client certificates.
+    secure: Option<(u16, u16)>,
     dir: PathBuf,
 }
 
@@ -48,17 +50,35 @@ impl Broker {
     /// The broker of this test process, started by whoever asks first.
     pub fn shared() -> Option<&'static Broker> {
         static SHARED: OnceLock<Broker> = OnceLock::new();
-        wanted().then(|| SHARED.get_or_init(Broker::launch))
+        wanted().then(|| SHARED.get_or_init(|| Broker::launch(false)))
     }
 
     /// A broker of the caller's own, which it may kill and restart.
     pub fn own() -> Option<Broker> {
-        wanted().then(Broker::launch)
+        wanted().then(|| Broker::launch(false))
+    }
+
+    /// The broker with an authorizer, of this test process; see `start.sh` for its users. On [`Broker::address`]
+    /// everybody may do everything.
+    pub fn secure() -> Option<&'static Broker> {
+        static SECURE: OnceLock<Broker> = OnceLock::new();
+        wanted().then(|| SECURE.get_or_init(|| Broker::launch(true)))
+    }
+
+    /// `host:port` of SCRAM over TLS, and of TLS with client certificates.
+    pub fn secure_addresses(&self) -> (String, String) {
+        let (sasl, ssl) = self.secure.expect("a broker with security");
+        (format!("127.0.0.1:{sasl}"), format!("127.0.0.1:{ssl}"))
+    }
+
+    /// A file that `start.sh` made for the secure listeners.
+    pub fn tls_file(&self, name: &str) -> PathBuf {
+        self.dir.join("data/tls").join(name)
     }
 
     /// As [`Broker::own`]; `prepare` is called before it is started.
     pub fn own_prepared(prepare: impl Fn(&Broker)) -> Option<Broker> {
-        wanted().then(|| Broker::launch_with(prepare))
+        wanted().then(|| Broker::launch_with(false, prepare))
     }
 
     /// Adds properties to those of start.sh; they hold from the next start on.
@@ -310,14 +330,14 @@ impl Broker {
         config.create().expect("consumer")
     }
 
-    fn launch() -> Broker {
-        Broker::launch_with(|_| {})
+    fn launch(secure: bool) -> Broker {
+        Broker::launch_with(secure, |_| {})
     }
 
-    fn launch_with(prepare: impl Fn(&Broker)) -> Broker {
+    fn launch_with(secure: bool, prepare: impl Fn(&Broker)) -> Broker {
         let mut why = String::new();
         for _ in 0..3 {
-            let broker = Broker::unstarted();
+            let broker = Broker::unstarted(secure);
             prepare(&broker);
             match broker.start() {
                 Ok(()) => return broker,
@@ -330,7 +350,7 @@ impl Broker {
     }
 
     fn launch_cluster(nodes: usize, properties: &str) -> Vec<Broker> {
-        let mut brokers: Vec<Broker> = (0..nodes).map(|_| Broker::unstarted()).collect();
+        let mut brokers: Vec<Broker> = (0..nodes).map(|_| Broker::unstarted(false)).collect();
         let all = |text: &dyn Fn(usize, &Broker) -> String| {
             brokers.iter().enumerate().map(|(n, b)| text(n + 1, b)).collect::<Vec<_>>().join(",")
         };
@@ -355,12 +375,15 @@ impl Broker {
         brokers
     }
 
-    fn unstarted() -> Broker {
+    fn unstarted(secure: bool) -> Broker {
         let (port, controller_port) = free_ports();
-        let (guard, dir) = Guard::spawn(port, controller_port);
+        let secure = secure.then(free_ports);
+        let more = secure.into_iter().flat_map(|(sasl, ssl)| [sasl, ssl]);
+        let ports: Vec<u16> = [port, controller_port].into_iter().chain(more).collect();
+        let (guard, dir) = Guard::spawn(&ports);
         let bootstrap = format!("127.0.0.1:{port}");
         let guard = Mutex::new(guard);
-        Broker { guard, port, controller_port, pid: AtomicU32::new(0), bootstrap, dir }
+        Broker { guard, port, controller_port, pid: AtomicU32::new(0), bootstrap, secure, dir }
     }
 
     /// Writes a file that start.sh reads.

@@ -16,13 +16,15 @@ pub struct Guard {
 
 impl Guard {
     /// Starts the guard, not yet the broker; also the directory where it keeps log and data.
-    pub fn spawn(port: u16, controller_port: u16) -> (Self, PathBuf) {
+    ///
+    /// `ports`: the broker's and its controller's; with security also those of SASL and of client certificates.
+    pub fn spawn(ports: &[u16]) -> (Self, PathBuf) {
         let dir = tempfile::Builder::new().prefix("tidegate-kafka-").tempdir().expect("a directory").keep();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/guard.sh");
         let mut child = Command::new("bash")
             .arg(script)
             .arg(&dir)
-            .args([port.to_string(), controller_port.to_string()])
+            .args(ports.iter().map(u16::to_string))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

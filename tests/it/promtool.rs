@@ -78,6 +78,7 @@ fn exercise(metrics: &Metrics) {
     metrics.incomplete.with_label_values(&["fraud"]).inc();
     metrics.incomplete_flushes.with_label_values(&["gap"]).inc();
     metrics.stage_restarts.with_label_values(&["tally"]).inc();
+    metrics.stage_up.with_label_values(&["tally"]).set(1.0);
     metrics.late_events.with_label_values(&["dropped"]).inc();
     metrics.config_reloads.with_label_values(&["taken"]).inc();
 }

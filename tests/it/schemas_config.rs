@@ -24,7 +24,7 @@ fn load(text: &str) -> Result<(), Vec<ConfigError>> {
 }
 
 /// Lines for the top of the minimal configuration, and whether they are right.
-const TOP: [(bool, &str); 33] = [
+const TOP: [(bool, &str); 37] = [
     (true, ""),
     (true, "kafka.start = \"earliest\""),
     (true, "kafka.start = \"2026-01-01T00:00:00Z\""),
@@ -39,6 +39,10 @@ const TOP: [(bool, &str); 33] = [
     (true, "dead_letters.on_budget = \"fail\""),
     (false, "dead_letters.on_budget = \"stop\""),
     (false, "dead_letters.per_second = -1"),
+    (
+        true,
+        "http = { probes_listen = \"127.0.0.1:1\", max_connections = 8, token = [{ name = \"x\", file = \"secret\", scope = \"admin\" }] }",
+    ),
     (false, "kafka.start = \"yesterday\""),
     (false, "kafka.consumers = 0"),
     (false, "kafka.group = \"\""),
@@ -53,6 +57,9 @@ const TOP: [(bool, &str); 33] = [
     (false, "windows.panes = \"60s\""),
     (false, "http.listen = \"here\""),
     (false, "http = 3"),
+    (false, "http.max_connections = 1"),
+    (false, "http.token = [{ name = \"x\" }]"),
+    (false, "http.token = [{ name = \"x\", file = \"secret\", scope = \"all\" }]"),
     (false, "notify.webhook = [{ url = \"ftp://x\", secret_file = \"secret\" }]"),
     (false, "notify.webhook = [{ url = \"http://x\" }]"),
     (false, "notify.webhook = [{ url = \"http://x\", secret_file = \"secret\", kinds = [\"hold\"] }]"),

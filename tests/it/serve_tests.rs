@@ -263,6 +263,9 @@ fn the_stages_may_run_in_processes_of_their_own() {
     let bench = rollout(Bench::new(broker, "roles", 2), &controller.url());
     let stages: Vec<_> =
         ["tally", "judge", "notify"].map(|role| bench.spawn_role(role, role)).into_iter().collect();
+    wait_until(LIMIT, "every process to be ready", || {
+        stages.iter().all(|stage| stage.get("/readyz").0 == 200).then_some(())
+    });
     let events = regression(now_ms() - 20_000, 6);
     bench.produce(&events);
     wait_counted(&bench, events.len() as u64);
@@ -371,7 +374,7 @@ pub fn regression(start: i64, seconds: i64) -> Vec<String> {
     events
 }
 
-fn rollout<'a>(bench: Bench<'a>, url: &str) -> Bench<'a> {
+pub(super) fn rollout<'a>(bench: Bench<'a>, url: &str) -> Bench<'a> {
     let dir: PathBuf = bench.dir.path().to_owned();
     let of = |version| baseline(&dir, "m", version, &["x", "score"], &training(), &["score"]);
     let secret = dir.join("secret");

@@ -31,6 +31,8 @@ pub struct Bench<'a> {
     client: BTreeMap<String, String>,
     environment: Vec<(String, String)>,
     bootstrap: String,
+    /// Lines for `[kafka.client]`.
+    client_lines: String,
 }
 
 impl<'a> Bench<'a> {
@@ -56,6 +58,7 @@ impl<'a> Bench<'a> {
             client: BTreeMap::from([("group.protocol".to_owned(), "consumer".to_owned())]),
             environment: Vec::new(),
             bootstrap: broker.address(),
+            client_lines: String::new(),
         }
     }
 
@@ -68,6 +71,13 @@ impl<'a> Bench<'a> {
     /// Adds a source topic, which the caller makes.
     pub fn also(mut self, topic: &str) -> Self {
         self.also.push(topic.to_owned());
+        self
+    }
+
+    /// Another listener of the broker, with lines for `[kafka.client]`.
+    pub fn listener(mut self, brokers: &str, lines: &str) -> Self {
+        self.bootstrap = brokers.to_owned();
+        self.client_lines = lines.to_owned();
         self
     }
 
@@ -118,12 +128,13 @@ impl<'a> Bench<'a> {
             self.client.iter().map(|(name, value)| format!("\"{name}\" = \"{value}\"\n")).collect();
         let text = format!(
             "[kafka]\nbrokers = \"{}\"\ngroup = \"{}\"\ninstance = \"{instance}\"\nstart = \"{}\"\n\
-             [kafka.client]\n{client}\
+             [kafka.client]\n{client}{}\n\
              [topics]\nevents = [{}]\nprefix = \"{}\"\npartitions = 2\n\
              [windows]\n{}\n[http]\nlisten = \"127.0.0.1:{port}\"\n{}\n{}",
             self.bootstrap,
             self.group,
             self.start,
+            self.client_lines,
             events.join(", "),
             self.prefix,
             self.windows,
@@ -270,6 +281,10 @@ impl Replica {
             *found.entry(outcome.expect("an outcome").to_owned()).or_default() += count;
         }
         found
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// A plain GET: status and body; status 0 when nobody listens.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Keeps one broker for a test process, and never outlives it.
 #
-#   guard.sh DIR PORT CONTROLLER_PORT
+#   guard.sh DIR PORT CONTROLLER_PORT [SASL_PORT SSL_PORT]
 #
 # Takes orders on its standard input, one a line, and answers each with one line:
 #   start  run the broker (start.sh, log in DIR/broker.log)      -> started PID
@@ -14,6 +14,7 @@
 set -m # every job is a process group of its own, so that Maven ends with start.sh
 trap '' INT TERM HUP
 dir=$1
+ports=("${@:2}")
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 pid=
 
@@ -28,7 +29,7 @@ while read -r order size; do
     case $order in
     start)
         end KILL
-        (trap - INT TERM HUP; exec "$here/start.sh" "$dir/data" "$2" "$3") </dev/null >>"$dir/broker.log" 2>&1 &
+        (trap - INT TERM HUP; exec "$here/start.sh" "$dir/data" "${ports[@]}") </dev/null >>"$dir/broker.log" 2>&1 &
         pid=$!
         echo "started $pid"
         ;;

@@ -36,7 +36,8 @@ fn build_baseline(job: &BaselineJob) -> anyhow::Result<()> {
 }
 
 async fn serve(mut setup: DemoSetup) -> anyhow::Result<()> {
-    let service = pipeline::start(setup.config, Stages::All).await.context("the service did not start")?;
+    let service =
+        pipeline::start_trusted(setup.config, Stages::All).await.context("the service did not start")?;
     // The demo may have ended meanwhile; the shutdown below says so.
     let _ = setup.page.send(service.address);
     // An error means that the demo is gone: that ends the service too.

@@ -109,8 +109,13 @@ pub fn config(
     webhook_url: String,
     secret_file: PathBuf,
 ) -> Config {
-    let webhook =
-        WebhookConfig { name: "controller".to_owned(), url: webhook_url, secret_file, kinds: Vec::new() };
+    let webhook = WebhookConfig {
+        name: "controller".to_owned(),
+        url: webhook_url,
+        secret_file,
+        ca_file: None,
+        kinds: Vec::new(),
+    };
     Config {
         kafka: KafkaConfig {
             brokers: bootstrap.to_owned(),
@@ -123,7 +128,7 @@ pub fn config(
         topics: topics(),
         windows: windows(),
         dead_letters: DeadLettersConfig::default(),
-        http: HttpConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), token_file: None },
+        http: HttpConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), ..HttpConfig::default() },
         models: vec![model(folder)],
         notify: NotifyConfig { webhooks: vec![webhook], max_action_age: Duration::from_secs(15 * 60) },
     }

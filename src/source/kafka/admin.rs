@@ -1,12 +1,17 @@
 //! Tidegate's own topics: what they must look like, and making those that are missing.
 
+use super::client::log;
+use super::denial::{Operation, sentence};
 use super::{ClientSettings, Quiet};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaResult;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaErrorCode;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,14 +28,39 @@ pub struct TopicSpec {
     pub settings: Vec<(&'static str, String)>,
 }
 
-/// Partition counts of all topics of the cluster that exist and are usable.
+/// Keeps what librdkafka says of a connection that does not come about.
+#[derive(Default)]
+struct Reasons(Mutex<Option<(KafkaError, String)>>);
+
+impl ClientContext for Reasons {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka client error");
+        let mut kept = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // "All brokers are down" comes after the reason, and says less.
+        let says_more = error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown);
+        if says_more && !kept.as_ref().is_some_and(|(before, _)| is_final(before)) {
+            *kept = Some((error, reason.to_owned()));
+        }
+    }
+}
+
+impl ConsumerContext for Reasons {}
+
+/// Whether trying again is of no use: the login or the broker's certificate is refused.
+fn is_final(error: &KafkaError) -> bool {
+    matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL))
+}
+
+/// Partition counts of all topics of the cluster that exist, are usable, and that the principal may describe.
 ///
 /// # Errors
-/// When no broker answers within 10 s.
-pub fn partition_counts(settings: &ClientSettings) -> KafkaResult<BTreeMap<String, i32>> {
-    let consumer: BaseConsumer<Quiet> =
-        BaseConsumer::from_config_and_context(&settings.plain("metadata"), Quiet)?;
-    let metadata = consumer.fetch_metadata(None, CALL_TIMEOUT)?;
+/// Why no broker answers: at once when it refuses the login or its certificate is not trusted, else after 10 s.
+pub fn partition_counts(settings: &ClientSettings) -> Result<BTreeMap<String, i32>, String> {
+    let metadata = metadata(settings)?;
     let usable = metadata.topics().iter().filter(|topic| topic.error().is_none());
     Ok(usable.map(|topic| (topic.name().to_owned(), topic.partitions().len() as i32)).collect())
 }
@@ -38,11 +68,45 @@ pub fn partition_counts(settings: &ClientSettings) -> KafkaResult<BTreeMap<Strin
 /// How many brokers the cluster has.
 ///
 /// # Errors
-/// When no broker answers within 10 s.
-pub fn broker_count(settings: &ClientSettings) -> KafkaResult<usize> {
-    let consumer: BaseConsumer<Quiet> =
-        BaseConsumer::from_config_and_context(&settings.plain("metadata"), Quiet)?;
-    Ok(consumer.fetch_metadata(None, CALL_TIMEOUT)?.brokers().len())
+/// As for [`partition_counts`].
+pub fn broker_count(settings: &ClientSettings) -> Result<usize, String> {
+    Ok(metadata(settings)?.brokers().len())
+}
+
+fn metadata(settings: &ClientSettings) -> Result<Metadata, String> {
+    let consumer: BaseConsumer<Reasons> =
+        BaseConsumer::from_config_and_context(&settings.plain("metadata"), Reasons::default())
+            .map_err(|error| error.to_string())?;
+    let deadline = Instant::now() + CALL_TIMEOUT;
+    loop {
+        let error = match consumer.fetch_metadata(None, CALL_TIMEOUT / 20) {
+            Ok(metadata) => return Ok(metadata),
+            Err(error) => error,
+        };
+        // Errors come by the queue that is polled, between log lines.
+        let until = Instant::now() + CALL_TIMEOUT / 100;
+        while Instant::now() < until {
+            // Nothing is subscribed to: what comes are errors, which the context keeps.
+            let _ = consumer.poll(until.saturating_duration_since(Instant::now()));
+        }
+        let kept = consumer.context().0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if kept.as_ref().is_some_and(|(error, _)| is_final(error)) || Instant::now() > deadline {
+            return Err(kept.as_ref().map_or(error.to_string(), |(_, reason)| reason.clone()));
+        }
+    }
+}
+
+/// Those of `specs` that are missing and may not be made, one sentence for each; nothing is made.
+pub async fn refused_topics(settings: &ClientSettings, specs: &[TopicSpec]) -> Vec<String> {
+    let existing = match counts(settings).await {
+        Ok(existing) => existing,
+        Err(problems) => return problems,
+    };
+    let missing: Vec<&TopicSpec> = specs.iter().filter(|spec| !existing.contains_key(&spec.name)).collect();
+    if missing.is_empty() {
+        return Vec::new();
+    }
+    make(settings, &missing, true).await.unwrap_or_else(|problems| problems)
 }
 
 /// Makes the topics that are missing, if `create`.
@@ -63,7 +127,7 @@ pub async fn ensure_topics(
             missing.iter().map(|spec| format!("topic {} is missing ({})", spec.name, describe(spec))),
         );
     } else if !missing.is_empty() {
-        problems.extend(make(settings, &missing).await?);
+        problems.extend(make(settings, &missing, false).await?);
     }
     if problems.is_empty() { wait_visible(settings, specs).await } else { Err(problems) }
 }
@@ -96,18 +160,27 @@ async fn counts(settings: &ClientSettings) -> Result<BTreeMap<String, i32>, Vec<
     }
 }
 
-async fn make(settings: &ClientSettings, missing: &[&TopicSpec]) -> Result<Vec<String>, Vec<String>> {
+async fn make(
+    settings: &ClientSettings,
+    missing: &[&TopicSpec],
+    only_check: bool,
+) -> Result<Vec<String>, Vec<String>> {
     let admin: AdminClient<Quiet> = AdminClient::from_config_and_context(&settings.plain("admin"), Quiet)
         .map_err(|error| vec![format!("admin client: {error}")])?;
     let topics: Vec<NewTopic<'_>> = missing.iter().map(|spec| new_topic(spec)).collect();
-    let options =
-        AdminOptions::new().operation_timeout(Some(CALL_TIMEOUT)).request_timeout(Some(CALL_TIMEOUT));
+    let options = AdminOptions::new()
+        .operation_timeout(Some(CALL_TIMEOUT))
+        .request_timeout(Some(CALL_TIMEOUT))
+        .validate_only(only_check);
     let results = admin
         .create_topics(&topics, &options)
         .await
         .map_err(|error| vec![format!("topics could not be created: {error}")])?;
-    let problem = |result| match result {
+    let problem = |result: Result<String, (String, RDKafkaErrorCode)>| match result {
         Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => None,
+        Err((name, RDKafkaErrorCode::TopicAuthorizationFailed)) => {
+            Some(format!("{}; or make it beforehand", sentence(Operation::Create, "Topic", &name)))
+        }
         Err((name, code)) => Some(format!("topic {name} could not be created: {code}")),
     };
     Ok(results.into_iter().filter_map(problem).collect())
@@ -121,10 +194,8 @@ fn new_topic(spec: &TopicSpec) -> NewTopic<'_> {
 /// Topics all of whose partitions have a leader.
 async fn led_topics(settings: &ClientSettings) -> Result<BTreeSet<String>, Vec<String>> {
     let settings = settings.clone();
-    let ask = move || -> KafkaResult<BTreeSet<String>> {
-        let consumer: BaseConsumer<Quiet> =
-            BaseConsumer::from_config_and_context(&settings.plain("metadata"), Quiet)?;
-        let metadata = consumer.fetch_metadata(None, CALL_TIMEOUT)?;
+    let ask = move || -> Result<BTreeSet<String>, String> {
+        let metadata = metadata(&settings)?;
         let led = |topic: &&rdkafka::metadata::MetadataTopic| {
             !topic.partitions().is_empty() && topic.partitions().iter().all(|one| one.leader() >= 0)
         };

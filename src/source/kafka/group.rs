@@ -1,6 +1,7 @@
 //! A member of a consumer group: rebalances become two calls, partition queues are drained together.
 
 use super::client::log;
+use super::denial::{Operation, Using, denied, denied_code};
 use super::native;
 use super::{BatchQueue, BorrowedRecord, ClientSettings, TopicPartition};
 use rdkafka::client::ClientContext;
@@ -59,6 +60,10 @@ pub struct GroupContext<A: Assignment> {
     ends: Mutex<HashMap<TopicPartition, PartitionEnd>>,
     /// Partitions a message of which came by the consumer's own queue, and was not handed over.
     leaked: Mutex<Vec<TopicPartition>>,
+    group: String,
+    topics: String,
+    /// The permission that the broker said is missing.
+    denied: Mutex<Option<String>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -72,7 +77,7 @@ impl<A: Assignment> ClientContext for GroupContext<A> {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "kafka consumer error");
-        self.handler.error(&error);
+        self.note(&error);
     }
 
     fn stats(&self, statistics: Statistics) {
@@ -117,6 +122,18 @@ impl<A: Assignment> ConsumerContext for GroupContext<A> {
 }
 
 impl<A: Assignment> GroupContext<A> {
+    fn using(&self) -> Using<'_> {
+        let topic = Some((Operation::Read, self.topics.as_str()));
+        Using { topic, group: Some(&self.group), ..Using::default() }
+    }
+
+    fn note(&self, error: &KafkaError) {
+        if let Some(why) = denied(error, self.using()) {
+            lock(&self.denied).get_or_insert(why);
+        }
+        self.handler.error(error);
+    }
+
     fn forward(&self, partitions: &[TopicPartition]) {
         if let Some(queue) = &*lock(&self.queue) {
             partitions.iter().for_each(|one| queue.forward(&one.topic, one.partition));
@@ -233,6 +250,9 @@ impl<A: Assignment> GroupConsumer<A> {
             queue: Mutex::new(None),
             ends: Mutex::new(HashMap::new()),
             leaked: Mutex::new(Vec::new()),
+            group: group.to_owned(),
+            topics: topics.join(", "),
+            denied: Mutex::new(None),
         };
         let member: Member<A> = BaseConsumer::from_config_and_context(&config, context)?;
         *lock(&member.context().queue) = Some(BatchQueue::new(member.client()));
@@ -244,13 +264,28 @@ impl<A: Assignment> GroupConsumer<A> {
     ///
     /// A partition named by [`GroupConsumer::leaked`] afterwards has lost a message on the way; it must be
     /// moved back by [`GroupConsumer::seek`] before anything more of it is used.
-    pub fn poll(&self, wait: Duration, take: impl FnMut(BorrowedRecord<'_>)) -> usize {
+    pub fn poll(&self, wait: Duration, mut take: impl FnMut(BorrowedRecord<'_>)) -> usize {
         if self.serve() {
             return 0;
         }
-        let queue = lock(&self.member.context().queue);
+        let context = self.member.context();
+        let queue = lock(&context.queue);
         let wait = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
-        queue.as_ref().map_or(0, |queue| queue.drain(wait, take))
+        let mut take_noted = |record: BorrowedRecord<'_>| {
+            if let Some(code) = record.error() {
+                let using = Using { topic: Some((Operation::Read, record.topic())), ..Using::default() };
+                if let Some(why) = denied_code(code, using) {
+                    lock(&context.denied).get_or_insert(why);
+                }
+            }
+            take(record);
+        };
+        queue.as_ref().map_or(0, |queue| queue.drain(wait, &mut take_noted))
+    }
+
+    /// The permission that the broker has said is missing, since the last call.
+    pub fn denied(&self) -> Option<String> {
+        lock(&self.member.context().denied).take()
     }
 
     /// Serves rebalances and statistics only: keeps membership alive while nothing may be taken.
@@ -271,7 +306,7 @@ impl<A: Assignment> GroupConsumer<A> {
                 true
             }
             Some(Err(error)) => {
-                context.handler.error(&error);
+                context.note(&error);
                 false
             }
             None => false,
@@ -346,7 +381,9 @@ impl<A: Assignment> GroupConsumer<A> {
 
     /// Whether this member must be rebuilt, and why.
     pub fn fatal_error(&self) -> Option<String> {
-        self.member.client().fatal_error().map(|(code, reason)| format!("{code}: {reason}"))
+        let (code, reason) = self.member.client().fatal_error()?;
+        let context = self.member.context();
+        denied_code(code, context.using()).or_else(|| Some(format!("{code}: {reason}")))
     }
 
     /// Leaves the group. Waits at most five seconds: closing is known to hang in librdkafka, and a process

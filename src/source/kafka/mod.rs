@@ -3,20 +3,24 @@
 mod admin;
 mod client;
 mod dead_letter;
+mod denial;
 mod group;
 mod native;
 mod reader;
+mod rights;
 mod transaction;
 
-pub use admin::{TopicSpec, broker_count, ensure_topics, partition_counts};
+pub use admin::{TopicSpec, broker_count, ensure_topics, partition_counts, refused_topics};
 pub use client::{ClientSettings, PRODUCER_QUEUE_KIB, Quiet};
 pub use dead_letter::{Cut, DeadLetter, headers_of};
+pub use denial::{Operation, Using, explain};
 pub use group::{
     Assignment, GroupConsumer, GroupContext, Member, PartitionEnd, StartOffset, committed,
     committed_when_stable, is_offset_gone, membership,
 };
 pub use native::{BatchQueue, BorrowedRecord, MAX_BATCH, topic_ids};
 pub use reader::{PartitionReader, ReadFrom, TopicReader};
+pub use rights::{TopicUse, missing_topic_rights, missing_transactional_right};
 pub use transaction::{Outgoing, Transaction, TransactionError, TransactionalProducer};
 
 /// A partition of a topic.

@@ -1,10 +1,13 @@
-//! All `unsafe` of Tidegate: batch consumption from an application queue, and the commit of a transaction,
-//! which the rdkafka crate does not offer (or makes 100 ms slower than librdkafka is).
+//! All `unsafe` of Tidegate: batch consumption from an application queue, the commit of a transaction, and what
+//! the principal may do with topics, which the rdkafka crate does not offer (or makes 100 ms slower than
+//! librdkafka is).
 
 #![expect(unsafe_code, reason = "the calls below exist only in the C interface")]
 
 use super::dead_letter::HeaderPair;
+use super::denial::Operation;
 use rdkafka::client::Client;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientContext, bindings as c};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -273,5 +276,104 @@ pub fn commit_transaction<C: ClientContext>(client: &Client<C>, timeout_ms: i32)
         };
         c::rd_kafka_error_destroy(error);
         Err(report)
+    }
+}
+
+/// What the broker says of a topic and of the principal's rights to it.
+#[derive(Debug, Clone)]
+pub struct TopicRights {
+    pub topic: String,
+    pub error: Option<RDKafkaErrorCode>,
+    /// Granted operations, of those that are known here; `None`: the broker does not tell.
+    pub operations: Option<Vec<Operation>>,
+}
+
+/// Asks what the client's principal may do with these topics.
+///
+/// # Errors
+/// What librdkafka says when no answer comes within `timeout`.
+pub fn topic_rights<C: ClientContext>(
+    client: &Client<C>,
+    topics: &[&str],
+    timeout: Duration,
+) -> Result<Vec<TopicRights>, String> {
+    let names: Vec<CString> = topics.iter().filter_map(|name| CString::new(*name).ok()).collect();
+    let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
+    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    let handle = client.native_ptr();
+    let mut message = [0; 256];
+    // SAFETY: the handle is live; queue, options, collection and event are made here, are not null (librdkafka
+    // ends the process rather than return null for want of memory) and are destroyed once; the collection copies
+    // the names. Everything read out of the event is copied before the event is destroyed.
+    unsafe {
+        let queue = c::rd_kafka_queue_new(handle);
+        let options =
+            c::rd_kafka_AdminOptions_new(handle, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+        let refused = c::rd_kafka_AdminOptions_set_include_authorized_operations(options, 1);
+        if !refused.is_null() {
+            c::rd_kafka_error_destroy(refused);
+        }
+        // A refused timeout leaves the default of a minute.
+        c::rd_kafka_AdminOptions_set_request_timeout(
+            options,
+            timeout_ms,
+            message.as_mut_ptr(),
+            message.len(),
+        );
+        let collection = c::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+        c::rd_kafka_DescribeTopics(handle, collection, options, queue);
+        let event = c::rd_kafka_queue_poll(queue, timeout_ms.saturating_add(1_000));
+        let rights = if event.is_null() {
+            Err("no answer in time".to_owned())
+        } else if c::rd_kafka_event_error(event) != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            Err(CStr::from_ptr(c::rd_kafka_event_error_string(event)).to_string_lossy().into_owned())
+        } else {
+            let result = c::rd_kafka_event_DescribeTopics_result(event);
+            let mut count = 0;
+            let described = c::rd_kafka_DescribeTopics_result_topics(result, &mut count);
+            Ok((0..count).map(|index| rights_of(*described.add(index))).collect())
+        };
+        if !event.is_null() {
+            c::rd_kafka_event_destroy(event);
+        }
+        c::rd_kafka_TopicCollection_destroy(collection);
+        c::rd_kafka_AdminOptions_destroy(options);
+        c::rd_kafka_queue_destroy(queue);
+        rights
+    }
+}
+
+/// # Safety
+/// `topic` belongs to a live result.
+unsafe fn rights_of(topic: *const c::rd_kafka_TopicDescription_t) -> TopicRights {
+    // SAFETY: the caller's promise; names are NUL-terminated, and `operations` has `count` entries.
+    unsafe {
+        let name = CStr::from_ptr(c::rd_kafka_TopicDescription_name(topic)).to_string_lossy().into_owned();
+        let error = c::rd_kafka_TopicDescription_error(topic);
+        let code = if error.is_null() {
+            c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+        } else {
+            c::rd_kafka_error_code(error)
+        };
+        let mut count = 0;
+        let operations = c::rd_kafka_TopicDescription_authorized_operations(topic, &mut count);
+        let known = |index: usize| operation_of(*operations.add(index));
+        TopicRights {
+            topic: name,
+            error: (code != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR)
+                .then(|| RDKafkaErrorCode::from(code)),
+            operations: (!operations.is_null()).then(|| (0..count).filter_map(known).collect()),
+        }
+    }
+}
+
+fn operation_of(operation: c::rd_kafka_AclOperation_t) -> Option<Operation> {
+    use c::rd_kafka_AclOperation_t as Acl;
+    match operation {
+        Acl::RD_KAFKA_ACL_OPERATION_DESCRIBE => Some(Operation::Describe),
+        Acl::RD_KAFKA_ACL_OPERATION_READ => Some(Operation::Read),
+        Acl::RD_KAFKA_ACL_OPERATION_WRITE => Some(Operation::Write),
+        Acl::RD_KAFKA_ACL_OPERATION_CREATE => Some(Operation::Create),
+        _ => None,
     }
 }

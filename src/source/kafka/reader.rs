@@ -1,11 +1,13 @@
 //! Reading topics outside a group: what compacted topics hold, and what is written to them from now on.
 
+use super::denial::{Operation, Using, denied, denied_code};
 use super::{ClientSettings, Quiet};
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaErrorCode;
 use std::time::{Duration, Instant};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -14,6 +16,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// written later. Belongs to no group.
 pub struct TopicReader {
     consumer: BaseConsumer<Quiet>,
+    topics: String,
+    denied: Option<String>,
     /// Where each partition ended when the reader started, with the position reached.
     pending: Vec<(String, i32, i64)>,
 }
@@ -32,6 +36,11 @@ impl TopicReader {
         for topic in topics {
             let metadata = consumer.fetch_metadata(Some(topic), CALL_TIMEOUT)?;
             let found = metadata.topics().iter().find(|found| found.name() == *topic);
+            if let Some(code) = found.and_then(|found| found.error()).map(RDKafkaErrorCode::from)
+                && denied_code(code, Using::default()).is_some()
+            {
+                return Err(KafkaError::MetadataFetch(code));
+            }
             for partition in found.map(|found| found.partitions()).unwrap_or_default() {
                 let (low, high) = consumer.fetch_watermarks(topic, partition.id(), CALL_TIMEOUT)?;
                 list.add_partition_offset(topic, partition.id(), Offset::Offset(low))?;
@@ -41,7 +50,7 @@ impl TopicReader {
             }
         }
         consumer.assign(&list)?;
-        Ok(TopicReader { consumer, pending })
+        Ok(TopicReader { consumer, topics: topics.join(", "), pending, denied: None })
     }
 
     /// Waits at most `wait` for a record and hands it over: topic, key, value.
@@ -53,10 +62,20 @@ impl TopicReader {
             }
             Some(Err(error)) => {
                 tracing::debug!(%error, "reading a topic");
+                let using = Using { topic: Some((Operation::Read, &self.topics)), ..Using::default() };
+                // Readers belong to no group: what librdkafka hears of one does not matter.
+                if is_denied(&error) {
+                    self.denied = denied(&error, using);
+                }
                 false
             }
             None => false,
         }
+    }
+
+    /// The permission that the broker has said is missing, since the last call.
+    pub fn denied(&mut self) -> Option<String> {
+        self.denied.take()
     }
 
     /// Whether everything that stood in the topics at the start has been read.
@@ -167,6 +186,7 @@ impl PartitionReader {
                         return Ok(());
                     }
                 }
+                Some(Err(error)) if is_denied(&error) => return Err(error),
                 Some(Err(error)) => tracing::debug!(%error, topic, partition, "reading a partition"),
                 // Aborted and control records at the end move the position, but yield no message.
                 None if position(&self.consumer, topic, partition) >= high => return Ok(()),
@@ -187,6 +207,10 @@ impl PartitionReader {
             _ => None,
         })
     }
+}
+
+fn is_denied(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed)
 }
 
 fn position(consumer: &BaseConsumer<Quiet>, topic: &str, partition: i32) -> i64 {

@@ -6,6 +6,7 @@
 //! longer than its caller allows, whatever the broker does.
 
 use super::client::log;
+use super::denial::{Operation, Using, denied_text};
 use super::native::{self, NativeError};
 use super::{ClientSettings, TopicPartition};
 use rdkafka::client::ClientContext;
@@ -16,7 +17,7 @@ use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -70,15 +71,42 @@ pub enum TransactionError {
     Fenced { id: String, why: String },
 }
 
+impl TransactionError {
+    /// Names the permission that is missing, where that is the reason. `not_added`: what librdkafka logged of the
+    /// topics that it could not add, for its error does not name them.
+    fn explained(self, transaction: &Transaction, not_added: &str, id: &str) -> TransactionError {
+        let explain = |why: String| {
+            let said = format!("{why} {not_added}");
+            let written = transaction.records.iter().map(|record| (Operation::Write, record.topic.as_str()));
+            let read = transaction.offsets.iter().map(|(one, _)| (Operation::Read, one.topic.as_str()));
+            // The longest that fits: one name may begin with another.
+            let named = written.clone().chain(read).filter(|(_, topic)| said.contains(topic));
+            let topic = named.max_by_key(|(_, topic)| topic.len()).or_else(|| written.clone().next());
+            denied_text(&why, Using { topic, transactional_id: Some(id), ..Using::default() }).unwrap_or(why)
+        };
+        match self {
+            TransactionError::Aborted(why) => TransactionError::Aborted(explain(why)),
+            TransactionError::ProducerLost(why) => TransactionError::ProducerLost(explain(why)),
+            fenced @ TransactionError::Fenced { .. } => fenced,
+        }
+    }
+}
+
 #[derive(Default)]
 struct DeliveryContext {
     /// The first failed delivery of the running transaction.
     failure: Mutex<Option<String>>,
     /// The topic that refused a record of it, if one did.
     refused: Mutex<Option<String>>,
+    /// The last line that librdkafka logged of a topic it could not add to a transaction.
+    not_added: Mutex<String>,
 }
 
 impl DeliveryContext {
+    fn lock_not_added(&self) -> MutexGuard<'_, String> {
+        self.not_added.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     fn note_refusal(&self, topic: &str, error: &KafkaError) {
         if is_refusal(error) {
             let mut refused = self.refused.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -114,6 +142,9 @@ fn is_refusal(error: &KafkaError) -> bool {
 impl ClientContext for DeliveryContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log(level, facility, message);
+        if facility == "ADDPARTS" {
+            message.clone_into(&mut self.lock_not_added());
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -175,6 +206,14 @@ impl TransactionalProducer {
     /// # Errors
     /// When nothing of it was written, or nobody knows; then offsets committed are the truth.
     pub fn run(&mut self, transaction: &Transaction, limit: Duration) -> Result<(), TransactionError> {
+        self.attempt(transaction, limit).map_err(|error| {
+            let context = self.producer().context();
+            let not_added = std::mem::take(&mut *context.lock_not_added());
+            error.explained(transaction, &not_added, &self.id)
+        })
+    }
+
+    fn attempt(&mut self, transaction: &Transaction, limit: Duration) -> Result<(), TransactionError> {
         let span = Span { began: Instant::now(), limit };
         if let Err(error) = self.producer().begin_transaction() {
             return Err(self.lost(span, has_code(&error, RDKafkaErrorCode::Fenced), error.to_string()));
@@ -238,7 +277,10 @@ impl TransactionalProducer {
                     std::thread::sleep(PAUSE);
                 }
                 Err(error) if error.requires_abort => {
-                    let why = self.take_failure().unwrap_or(error.message);
+                    let why = match self.take_failure() {
+                        Some(failure) => format!("{failure} ({})", error.message),
+                        None => error.message,
+                    };
                     return Err(self.abort(why, span));
                 }
                 Err(NativeError { message, fenced, .. }) => return Err(self.lost(span, fenced, message)),
