@@ -1,5 +1,6 @@
-//! A 690-byte event of 20 numbers and 5 short strings to columns, in batches of 1,000, beside the same
-//! through `serde_json::Value`.
+//! A 690-byte event of 20 numbers and 5 short strings to columns, in batches of 1,000: by the shape of the
+//! events before it, from the tape, and through `serde_json::Value`; and by shape with doubles of full
+//! length and with the white space that Python writes.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -58,6 +59,25 @@ fn events() -> Vec<Vec<u8>> {
     events
 }
 
+/// The same event as Python's `json.dumps` writes it, its numbers with all their digits.
+fn as_python(event: &[u8]) -> Vec<u8> {
+    let text = std::str::from_utf8(event).expect("UTF-8");
+    let mut random = fastrand::Rng::with_seed(event.iter().map(|byte| u64::from(*byte)).sum());
+    let fields = text.split(',').map(|field| {
+        let (key, value) = field.split_at(field.rfind(':').expect("a field") + 1);
+        match value.trim_end_matches('}').parse::<f64>() {
+            Ok(number) => format!(
+                "{key}{:?}{}",
+                number + random.f64(),
+                &value[value.find('}').unwrap_or(value.len())..]
+            ),
+            Err(_) => field.to_owned(),
+        }
+    });
+    let text: Vec<String> = fields.collect();
+    text.join(", ").replace("\":", "\": ").into_bytes()
+}
+
 /// The plain way: a value tree per event, then columns by name.
 fn through_values(events: &[Vec<u8>], numbers: &[String], texts: &[String]) -> usize {
     let mut columns = vec![Vec::with_capacity(BATCH); numbers.len()];
@@ -78,20 +98,35 @@ fn through_values(events: &[Vec<u8>], numbers: &[String], texts: &[String]) -> u
 fn decode(criterion: &mut Criterion) {
     let events = events();
     let bounds = TimeBounds { max_future_ms: i64::MAX, max_past_ms: None };
-    let mut decoder = Decoder::new(Arc::new(watch()), bounds);
+    let watch = Arc::new(watch());
     let arrival = Arrival { record_time: None, now: EventTime(1_795_428_000_000) };
     let numbers: Vec<String> = (0..20).map(|i| format!("feature_{i:02}")).collect();
     let texts: Vec<String> = (0..5).map(|i| format!("category_{i}")).collect();
     let mut group = criterion.benchmark_group("decode");
-    group.throughput(Throughput::Elements(BATCH as u64));
-    group.bench_function("tape_to_columns", |bench| {
-        bench.iter(|| {
-            for event in &events {
-                decoder.push(event, arrival).expect("an event");
-            }
-            black_box(decoder.take())
+    let mut columns = |name: &str, mut decoder: Decoder, events: &[Vec<u8>], by_shape: u64| {
+        events.iter().for_each(|event| {
+            decoder.push(event, arrival).expect("an event");
         });
-    });
+        assert_eq!((decoder.speculated(), decoder.take().len()), (by_shape, 1), "{name}");
+        group.throughput(Throughput::ElementsAndBytes {
+            elements: events.len() as u64,
+            bytes: events.iter().map(|event| event.len() as u64).sum(),
+        });
+        group.bench_function(name, |bench| {
+            bench.iter(|| {
+                for event in events {
+                    decoder.push(event, arrival).expect("an event");
+                }
+                black_box(decoder.take())
+            });
+        });
+    };
+    let new = || Decoder::new(Arc::clone(&watch), bounds);
+    columns("shape_to_columns", new(), &events, BATCH as u64 - 1);
+    columns("tape_to_columns", new().without_speculation(), &events, 0);
+    let long: Vec<Vec<u8>> = events.iter().map(|event| as_python(event)).collect();
+    columns("python_shape_to_columns", new(), &long, BATCH as u64 - 1);
+    columns("python_tape_to_columns", new().without_speculation(), &long, 0);
     group.bench_function("serde_json_value_to_columns", |bench| {
         bench.iter(|| through_values(&events, &numbers, &texts));
     });

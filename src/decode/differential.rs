@@ -1,6 +1,9 @@
-//! The decoder against the same rules written down naively over serde_json, on random inputs.
+//! The decoder with both tiers, the decoder with the tape only, and the same rules written down naively over
+//! serde_json, on random inputs: all three must accept the same events with the same columns, and the two
+//! decoders must refuse the others for the same reasons.
 //!
-//! `TIDEGATE_FUZZ_CASES` sets how many (default 20,000). The generator is seeded: a run can be repeated.
+//! `TIDEGATE_FUZZ_CASES` sets how many inputs there are (default 1,000,000), `TIDEGATE_FUZZ_SEED` which ones;
+//! a failure names the seed and the case.
 //!
 //! Where simd-json and serde_json differ by nature, the naive side follows the decoder, and a test below
 //! pins the difference:
@@ -17,14 +20,16 @@
 
 mod generate;
 mod naive;
+mod producer;
 
 use super::tests::{ARRIVAL, decoder_of, event};
-use super::{Decoder, MAX_DEPTH, Rejection, Table};
+use super::{Decoder, MAX_DEPTH, Table};
 use crate::event::{Outcome, SeriesKind, SeriesOf};
-use arrow::array::AsArray;
+use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Float64Type, UInt16Type};
 use generate::Generator;
 use naive::{Cell, Row};
+use producer::Producer;
 
 const SERIES: [(SeriesOf, &str, SeriesKind); 12] = [
     (SeriesOf::Feature, "amount", SeriesKind::Numeric),
@@ -40,10 +45,6 @@ const SERIES: [(SeriesOf, &str, SeriesKind); 12] = [
     (SeriesOf::Prediction, "score", SeriesKind::Numeric),
     (SeriesOf::Prediction, "user.age", SeriesKind::Categorical),
 ];
-
-fn cases() -> usize {
-    std::env::var("TIDEGATE_FUZZ_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(20_000)
-}
 
 fn cell(table: &Table, column: usize, row: usize) -> Cell {
     let column = &table.columns[column];
@@ -69,48 +70,147 @@ fn rows(table: &Table) -> Vec<Row> {
     (0..table.times.len()).map(row).collect()
 }
 
-/// Hands over what has been pushed and compares it with the rows that are expected.
-fn compare_tables(decoder: &mut Decoder, mut expected: Vec<Row>, seen: &[Vec<u8>]) {
-    expected.sort_by_key(|row| (row.version, row.of));
-    let tables = decoder.take();
-    let found: Vec<Row> = tables.iter().flat_map(rows).collect();
-    assert_eq!(found.len(), expected.len());
-    for (found, expected) in found.iter().zip(&expected) {
-        let text = || seen.iter().map(|one| String::from_utf8_lossy(one)).collect::<Vec<_>>().join("\n");
-        assert_eq!(found, expected, "in one of\n{}", text());
+/// The three decoders side by side.
+struct Trio {
+    seed: u64,
+    both_tiers: Decoder,
+    tape_only: Decoder,
+    /// The rows that the naive rules expect of the running batch.
+    expected: Vec<Row>,
+    batch: Vec<Vec<u8>>,
+    cases: u64,
+    accepted: u64,
+}
+
+impl Trio {
+    fn new(seed: u64) -> Trio {
+        Trio {
+            seed,
+            both_tiers: decoder_of(&SERIES).without_pauses(),
+            tape_only: decoder_of(&SERIES).without_speculation(),
+            expected: Vec::new(),
+            batch: Vec::new(),
+            cases: 0,
+            accepted: 0,
+        }
     }
+
+    /// Feeds an input to all three and compares what they say of it.
+    fn check(&mut self, payload: Vec<u8>) {
+        let place = || {
+            let (seed, case, text) = (self.seed, self.cases, payload.escape_ascii());
+            format!("seed {seed}, case {case}: {text}")
+        };
+        let found = self.both_tiers.push(&payload, ARRIVAL);
+        assert_eq!(found, self.tape_only.push(&payload, ARRIVAL), "{}", place());
+        match (naive::read(&payload, &SERIES), found) {
+            (Ok((wanted, rows)), Ok(found)) => {
+                assert_eq!(found, wanted, "{}", place());
+                self.expected.extend(rows);
+                self.accepted += 1;
+            }
+            (wanted, found) => {
+                let (wanted, found) = (wanted.map(|(head, _)| head), found.map_err(|one| one.outcome));
+                assert_eq!(found, wanted, "{}", place());
+            }
+        }
+        self.cases += 1;
+        self.batch.push(payload);
+    }
+
+    /// Takes over what was pushed and compares the columns.
+    fn end_batch(&mut self) {
+        let (found, tape) = (self.both_tiers.take(), self.tape_only.take());
+        let place = || {
+            let batch: Vec<String> = self.batch.iter().map(|one| one.escape_ascii().to_string()).collect();
+            format!("seed {}, before case {}, in one of\n{}", self.seed, self.cases, batch.join("\n"))
+        };
+        assert_eq!(found.len(), tape.len(), "{}", place());
+        for (found, tape) in found.iter().zip(&tape) {
+            assert_eq!((found.version, found.of, &found.times), (tape.version, tape.of, &tape.times));
+            for (found, tape) in found.columns.iter().zip(&tape.columns) {
+                assert_eq!(found.type_errors, tape.type_errors, "{}", place());
+                assert_eq!(found.array.to_data(), tape.array.to_data(), "{}", place());
+            }
+        }
+        self.expected.sort_by_key(|row| (row.version, row.of));
+        let found: Vec<Row> = found.iter().flat_map(rows).collect();
+        assert_eq!(found.len(), self.expected.len(), "{}", place());
+        for (found, expected) in found.iter().zip(&self.expected) {
+            assert_eq!(found, expected, "{}", place());
+        }
+        self.expected.clear();
+        self.batch.clear();
+    }
+
+    /// The share of the accepted events that the first tier decoded.
+    fn hit_share(&self) -> f64 {
+        self.both_tiers.speculated() as f64 / self.accepted as f64
+    }
+}
+
+/// `percent` of all inputs of a test run.
+fn cases(percent: u64) -> u64 {
+    number_from("TIDEGATE_FUZZ_CASES").unwrap_or(1_000_000) * percent / 100
+}
+
+fn seed(default: u64) -> u64 {
+    number_from("TIDEGATE_FUZZ_SEED").unwrap_or(default)
+}
+
+fn number_from(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok())
+}
+
+fn run(trio: &mut Trio, cases: u64, mut payload: impl FnMut() -> (Vec<u8>, bool)) {
+    for _ in 0..cases {
+        let (payload, ends_batch) = payload();
+        trio.check(payload);
+        if ends_batch {
+            trio.end_batch();
+        }
+    }
+    trio.end_batch();
 }
 
 #[test]
 fn random_inputs_have_the_outcome_and_the_columns_of_the_naive_rules() {
-    let mut generator = Generator::with_seed(0x71de_6a7e);
-    let mut decoder = decoder_of(&SERIES);
-    let (mut expected, mut seen) = (Vec::new(), Vec::new());
-    let (mut accepted, mut refused) = (0, 0);
-    for _ in 0..cases() {
-        let payload = generator.payload();
-        let found = decoder.push(&payload, ARRIVAL).map_err(|Rejection { outcome, .. }| outcome);
-        let wanted = naive::read(&payload, &SERIES);
-        let text = String::from_utf8_lossy(&payload);
-        match wanted {
-            Ok((head, rows)) => {
-                assert_eq!(found, Ok(head), "{text}");
-                expected.extend(rows);
-                accepted += 1;
-            }
-            Err(outcome) => {
-                assert_eq!(found, Err(outcome), "{text}");
-                refused += 1;
-            }
-        }
-        seen.push(payload);
-        if generator.ends_batch() {
-            compare_tables(&mut decoder, std::mem::take(&mut expected), &seen);
-            seen.clear();
-        }
-    }
-    compare_tables(&mut decoder, expected, &seen);
-    assert!(accepted * 4 > cases() && refused * 10 > cases(), "{accepted} accepted, {refused} refused");
+    let mut trio = Trio::new(seed(0x71de_6a7e));
+    let mut generator = Generator::with_seed(trio.seed);
+    run(&mut trio, cases(10), || (generator.payload(), generator.ends_batch()));
+    let refused = trio.cases - trio.accepted;
+    assert!(
+        trio.accepted * 4 > trio.cases && refused * 10 > trio.cases,
+        "{refused} of {} refused",
+        trio.cases
+    );
+}
+
+#[test]
+fn events_of_few_producers_are_decoded_by_their_shape() {
+    let mut trio = Trio::new(seed(0x5a9e));
+    let mut producer = Producer::with_seed(trio.seed);
+    run(&mut trio, cases(10), || (producer.plain(), producer.ends_batch()));
+    assert_eq!(trio.accepted, trio.cases);
+    assert!(trio.hit_share() > 0.9, "{}", trio.hit_share());
+}
+
+#[test]
+fn events_of_few_producers_with_unusual_values_are_decoded_all_the_same() {
+    let mut trio = Trio::new(seed(0x0dd));
+    let mut producer = Producer::with_seed(trio.seed);
+    run(&mut trio, cases(20), || (producer.unusual(), producer.ends_batch()));
+    assert!(trio.hit_share() > 0.4, "{}", trio.hit_share());
+}
+
+#[test]
+fn damaged_events_of_few_producers_fare_as_by_the_tape_and_the_naive_rules() {
+    let mut trio = Trio::new(seed(0xdead));
+    let mut producer = Producer::with_seed(trio.seed);
+    run(&mut trio, cases(60), || (producer.damaged(), producer.ends_batch()));
+    let refused = trio.cases - trio.accepted;
+    assert!(refused * 5 > trio.cases, "{refused} of {} refused", trio.cases);
+    assert!(trio.hit_share() > 0.5, "{}", trio.hit_share());
 }
 
 fn both(features: &str) -> (Result<Vec<Row>, Outcome>, Result<Vec<Row>, Outcome>) {

@@ -1,4 +1,7 @@
-//! Tidegate's own JSON events (schemas/event.schema.json): simd-json's tape straight into Arrow builders.
+//! Tidegate's own JSON events (schemas/event.schema.json) straight into Arrow builders, in two tiers: events
+//! that look like earlier ones are read from their text (`speculative.rs`), the others from simd-json's tape.
+//! The tape has the last word: whatever the first tier is not sure of goes there, so the two tiers cannot
+//! differ in what they accept, and only the second one refuses.
 //!
 //! - The last of equal keys wins, as in `serde_json::Value`. Nested objects flatten with dots; `{"a.b": 1}`
 //!   and `{"a": {"b": 1}}` name the same series, and a key replaces all that stands below its path.
@@ -7,10 +10,11 @@
 //!   infinity, and a string that says so is a type error.
 
 use super::envelope::{Envelope, Wrong};
-use super::section::Section;
+use super::speculative::Speculation;
+use super::version::VersionSections;
 use super::{Accepted, Arrival, Rejection, Table, TimeBounds};
 use crate::baseline::{VersionIndex, Watch};
-use crate::event::{EventTime, Outcome, SeriesOf};
+use crate::event::{EventTime, Outcome};
 use hashbrown::HashMap;
 use simd_json::{Buffers, INPUT_PADDING, Node, Tape};
 use std::mem::take;
@@ -32,19 +36,11 @@ pub struct Decoder {
     sections: Vec<VersionSections>,
     /// Where the last event went: the next one is mostly of the same model and version.
     last: usize,
+    /// `None`: the tape decodes everything.
+    speculation: Option<Speculation>,
     scratch: Vec<u8>,
     buffers: Buffers,
     tape: Tape<'static>,
-}
-
-/// One watched version: what it is called and what it has to say.
-struct VersionSections {
-    namespace: String,
-    model_name: String,
-    version_name: String,
-    version: VersionIndex,
-    features: Section,
-    predictions: Section,
 }
 
 /// What a readable event says about itself.
@@ -66,14 +62,7 @@ impl Decoder {
             for (version, one) in watched.versions.iter().enumerate() {
                 let index = VersionIndex { model: model as u32, version: version as u32 };
                 versions.entry(one.version.clone()).or_insert(sections.len());
-                sections.push(VersionSections {
-                    namespace: watched.id.namespace.clone(),
-                    model_name: watched.id.name.clone(),
-                    version_name: one.version.clone(),
-                    version: index,
-                    features: Section::new(index, SeriesOf::Feature, one),
-                    predictions: Section::new(index, SeriesOf::Prediction, one),
-                });
+                sections.push(VersionSections::new(&watched.id, index, one));
             }
             models.insert(watched.id.name.clone(), versions);
         }
@@ -82,15 +71,58 @@ impl Decoder {
             models,
             sections,
             last: 0,
+            speculation: Some(Speculation::default()),
             scratch: Vec::new(),
             buffers: Buffers::with_max_depth(4096, MAX_DEPTH),
             tape: Tape(Vec::new()),
         }
     }
 
+    /// The same decoder without its first tier: slower, otherwise no different. For tests and measurements.
+    #[must_use]
+    pub fn without_speculation(mut self) -> Decoder {
+        self.speculation = None;
+        self
+    }
+
+    /// The same decoder with a first tier that never stops trying.
+    #[cfg(test)]
+    pub(super) fn without_pauses(mut self) -> Decoder {
+        self.speculation = Some(Speculation::without_pauses());
+        self
+    }
+
+    /// Events so far that were decoded by the shape of earlier ones.
+    pub fn speculated(&self) -> u64 {
+        self.speculation.as_ref().map_or(0, Speculation::hits)
+    }
+
     /// Decodes one event into the builders. A rejected event leaves nothing behind.
     pub fn push(&mut self, payload: &[u8], arrival: Arrival) -> Result<Accepted, Rejection> {
         check_size(payload).map_err(rejection)?;
+        if let Some(accepted) = self.push_by_shape(payload, arrival) {
+            return Ok(accepted);
+        }
+        let accepted = self.push_by_tape(payload, arrival)?;
+        if let Some(speculation) = &mut self.speculation {
+            speculation.learn(payload, self.last, &self.sections[self.last]);
+        }
+        Ok(accepted)
+    }
+
+    /// The first tier. `None`: it is not sure, and has left nothing behind.
+    fn push_by_shape(&mut self, payload: &[u8], arrival: Arrival) -> Option<Accepted> {
+        let speculation = self.speculation.as_mut()?;
+        let bounds = self.bounds;
+        let time_of = |own: Option<EventTime>| {
+            let time = own.or(arrival.record_time).unwrap_or(arrival.now);
+            check_bounds(time, arrival.now, bounds).ok().map(|()| time)
+        };
+        speculation.read(payload, &mut self.sections, time_of)
+    }
+
+    /// The second tier.
+    fn push_by_tape(&mut self, payload: &[u8], arrival: Arrival) -> Result<Accepted, Rejection> {
         // The scratch and the tape that borrows from it leave the decoder for the time of the call.
         let mut scratch = take(&mut self.scratch);
         let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();

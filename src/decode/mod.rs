@@ -2,7 +2,16 @@
 //! [`Rejection`]: one outcome, one reason, no partial rows.
 
 mod table;
+mod scan;
+mod decimal;
+mod number;
+mod category;
+mod builder;
 mod section;
+mod version;
+mod shape;
+mod learn;
+mod speculative;
 mod envelope;
 mod json;
 pub mod recorded;
@@ -54,5 +63,7 @@ pub struct Rejection {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod speculative_tests;
 #[cfg(test)]
 mod differential;

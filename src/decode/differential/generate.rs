@@ -98,6 +98,16 @@ impl Generator {
         text
     }
 
+    /// A value of any kind, also a broken one.
+    pub(super) fn any_value(&mut self) -> String {
+        match self.random.u8(..4) {
+            0 => self.pick(&NUMBERS).to_owned(),
+            1 => self.pick(&TIMES).to_owned(),
+            2 if self.chance(20) => self.pick(&BROKEN).to_owned(),
+            _ => self.value(2),
+        }
+    }
+
     fn chance(&mut self, percent: u8) -> bool {
         self.random.u8(..100) < percent
     }
