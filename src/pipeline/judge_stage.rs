@@ -446,7 +446,7 @@ fn commit(
     if transaction.group.is_none() {
         return Err("the consumer is no member of its group".to_owned().into());
     }
-    producer.run(&transaction, COMMIT_LIMIT)?;
+    producer.run(transaction, COMMIT_LIMIT)?;
     assignment.stage.succeeded();
     publish(assignment, &std::mem::take(&mut pending.conclusions));
     *pending = Pending::default();

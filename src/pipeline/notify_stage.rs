@@ -324,7 +324,7 @@ impl Desk<'_> {
             return Ok(());
         }
         let transaction = Transaction { records, offsets: offsets.clone(), group };
-        producer.run(&transaction, COMMIT_LIMIT)?;
+        producer.run(transaction, COMMIT_LIMIT)?;
         shared.stage.succeeded();
         let mut positions = lock(&self.assignment.positions);
         for (partition, offset) in offsets {

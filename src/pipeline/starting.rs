@@ -305,7 +305,7 @@ fn init(
         offsets: starts.iter().map(|start| (topic_partition(&start.source), start.offset)).collect(),
         group: consumer.metadata(),
     };
-    counting.run(&transaction, START_LIMIT)?;
+    counting.run(transaction, START_LIMIT)?;
     tracing::info!(partitions = starts.len(), "tally: new source partitions started");
     Ok(())
 }

@@ -264,13 +264,13 @@ impl Counting {
         let (letters, posted) = self.dead.post(&flush, &self.settings.own, &instance, now());
         records.extend(letters);
         let transaction = Transaction { records, offsets: offsets(&flush), group };
-        match self.run(&transaction, limit) {
+        match self.run(transaction, limit) {
             Ok(()) => self.committed(started, &posted),
             Err(why) => self.give_up(&why),
         }
     }
 
-    pub(super) fn run(&mut self, transaction: &Transaction, limit: Duration) -> Result<(), String> {
+    pub(super) fn run(&mut self, transaction: Transaction, limit: Duration) -> Result<(), String> {
         let Some(producer) = &mut self.producer else { return Err("there is no producer".to_owned()) };
         let result = producer.run(transaction, limit);
         if producer.take_refused().is_some_and(|topic| topic == self.settings.own.dead_letters) {

@@ -17,7 +17,7 @@ use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::{Duration, Instant};
 
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,6 +27,8 @@ const SLOW_COMMIT: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(50);
 /// What an abort gets at least when its transaction has used up its time.
 const ABORT_AT_LEAST: Duration = Duration::from_millis(500);
+/// How long after its time a call may still answer.
+const ANSWER_GRACE: Duration = Duration::from_secs(1);
 /// The broker gives up a transaction that is older (`transaction.timeout.ms`, less a second for the way): its
 /// producer is fenced then without any other one being there.
 const ENDED_BY_BROKER: Duration = Duration::from_secs(14);
@@ -166,8 +168,8 @@ impl ProducerContext for DeliveryContext {
 
 /// A producer with a transactional id. Delivery reports are served by its own thread.
 pub struct TransactionalProducer {
-    /// `None` only while it is dropped.
-    producer: Option<ThreadedProducer<DeliveryContext>>,
+    /// `None` only while it is dropped. Shared with a call that librdkafka does not come back from.
+    producer: Option<Arc<ThreadedProducer<DeliveryContext>>>,
     id: String,
     stale: bool,
     keeps_slow: bool,
@@ -186,8 +188,12 @@ impl TransactionalProducer {
         if keeps_slow {
             tracing::warn!("{KEEP_SLOW_PRODUCER} is set: counts may be lost; this is for a test only");
         }
-        let connected =
-            TransactionalProducer { producer: Some(producer), id: id.to_owned(), stale: false, keeps_slow };
+        let connected = TransactionalProducer {
+            producer: Some(Arc::new(producer)),
+            id: id.to_owned(),
+            stale: false,
+            keeps_slow,
+        };
         connected.producer().init_transactions(INIT_TIMEOUT)?;
         Ok(connected)
     }
@@ -205,21 +211,27 @@ impl TransactionalProducer {
     ///
     /// # Errors
     /// When nothing of it was written, or nobody knows; then offsets committed are the truth.
-    pub fn run(&mut self, transaction: &Transaction, limit: Duration) -> Result<(), TransactionError> {
-        self.attempt(transaction, limit).map_err(|error| {
+    pub fn run(&mut self, mut transaction: Transaction, limit: Duration) -> Result<(), TransactionError> {
+        let group = transaction.group.take();
+        self.attempt(&transaction, group, limit).map_err(|error| {
             let context = self.producer().context();
             let not_added = std::mem::take(&mut *context.lock_not_added());
-            error.explained(transaction, &not_added, &self.id)
+            error.explained(&transaction, &not_added, &self.id)
         })
     }
 
-    fn attempt(&mut self, transaction: &Transaction, limit: Duration) -> Result<(), TransactionError> {
+    fn attempt(
+        &mut self,
+        transaction: &Transaction,
+        group: Option<ConsumerGroupMetadata>,
+        limit: Duration,
+    ) -> Result<(), TransactionError> {
         let span = Span { began: Instant::now(), limit };
         if let Err(error) = self.producer().begin_transaction() {
             return Err(self.lost(span, has_code(&error, RDKafkaErrorCode::Fenced), error.to_string()));
         }
         self.clear_failure();
-        if let Err(error) = self.fill(transaction, span) {
+        if let Err(error) = self.fill(transaction, group, span) {
             return Err(self.fail(error, span));
         }
         let started = Instant::now();
@@ -228,11 +240,16 @@ impl TransactionalProducer {
         result
     }
 
-    fn fill(&self, transaction: &Transaction, span: Span) -> Result<(), KafkaError> {
+    fn fill(
+        &self,
+        transaction: &Transaction,
+        group: Option<ConsumerGroupMetadata>,
+        span: Span,
+    ) -> Result<(), KafkaError> {
         for record in &transaction.records {
             self.send(record)?;
         }
-        let Some(group) = &transaction.group else { return Ok(()) };
+        let Some(group) = group else { return Ok(()) };
         let mut offsets = TopicPartitionList::with_capacity(transaction.offsets.len());
         for (source, next) in &transaction.offsets {
             offsets.add_partition_offset(&source.topic, source.partition, Offset::Offset(*next))?;
@@ -240,7 +257,27 @@ impl TransactionalProducer {
         if offsets.count() == 0 {
             return Ok(());
         }
-        retry(span, |left| self.producer().send_offsets_to_transaction(&offsets, group, left))
+        self.send_offsets(offsets, group, span)
+    }
+
+    /// On a thread of its own: librdkafka waits for the coordinator's answer without end, and forgets the call
+    /// when it lets go of a broker that left the cluster.
+    fn send_offsets(
+        &self,
+        offsets: TopicPartitionList,
+        group: ConsumerGroupMetadata,
+        span: Span,
+    ) -> Result<(), KafkaError> {
+        let producer = self.producer.clone().expect("a producer is there until it is dropped");
+        let (done, answer) = mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            let result = retry(span, |left| producer.send_offsets_to_transaction(&offsets, &group, left));
+            // These hold on to what is given up together with them.
+            drop((offsets, group, producer));
+            // Nobody waits any more for an answer that comes too late.
+            let _ = done.send(result);
+        });
+        answer.recv_timeout(span.left(PAUSE) + ANSWER_GRACE).unwrap_or(Err(KafkaError::Canceled))
     }
 
     fn send(&self, record: &Outgoing) -> Result<(), KafkaError> {
@@ -295,6 +332,9 @@ impl TransactionalProducer {
             return self.lost(span, code == RDKafkaErrorCode::Fenced, format!("{error} ({why})"));
         }
         match &error {
+            KafkaError::Canceled => {
+                self.lost(span, false, "sending offsets had no answer in time".to_owned())
+            }
             KafkaError::Transaction(inner) if inner.is_fatal() || inner.is_retriable() => {
                 self.lost(span, inner.code() == RDKafkaErrorCode::Fenced, error.to_string())
             }
