@@ -26,6 +26,9 @@ pub(super) struct Starting {
     sources: BTreeSet<SourceKey>,
     /// Topics made anew: started from their beginning, whatever is committed for them.
     recreated: BTreeSet<String>,
+    /// A topic was made anew and started. The consumer's fetchers still know the old one and may never read
+    /// of the new: everything is to be built again.
+    is_stale: bool,
     /// Started, but the consumer still has to be moved there.
     seeks: BTreeMap<SourceKey, i64>,
     asked: Option<Instant>,
@@ -35,6 +38,11 @@ impl Starting {
     pub(super) fn add(&mut self, source: SourceKey) {
         self.sources.insert(source);
         self.asked = None;
+    }
+
+    /// Whether the consumer must be made anew.
+    pub(super) fn is_stale(&self) -> bool {
+        self.is_stale
     }
 
     /// Notes topics that were made anew.
@@ -234,13 +242,10 @@ fn start_topic(
     }
     for source in mine {
         if let Some(offset) = started.get(&source.partition) {
-            if recreated {
-                // Its fetcher gave up with the old topic.
-                consumer.reopen(&topic_partition(&source), *offset).map_err(|error| error.to_string())?;
-            }
             start(counting, source, *offset);
         }
     }
+    counting.starting.is_stale |= recreated;
     counting.starting.recreated.remove(topic);
     Ok(())
 }

@@ -408,6 +408,9 @@ fn drive(
         counting.count();
         stopped::pause(&mut counting, consumer);
         starting::settle(&mut counting, consumer);
+        if counting.starting.is_stale() {
+            return Err("a source topic was made anew".to_owned().into());
+        }
         if asked.elapsed() >= topic_ids::ASK_EVERY {
             topic_ids::look_for_recreated(&mut counting, consumer.member());
             asked = Instant::now();
