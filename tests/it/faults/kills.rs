@@ -60,18 +60,20 @@ fn sigkills_at_random_moments_lose_and_double_nothing() {
     let mut fleet = Fleet { bench: &bench, replicas: [None, None, None] };
     fleet.replicas[0] = Some(bench.serve("a"));
     let watcher = Watcher::start(&broker, &bench.own("reports"));
-    let (mut killed, mut after_a_pane, mut last, mut patient) = (0, 0, now_ms(), false);
+    let (mut killed, mut after_a_pane, mut last, mut patient) = (0, 0, now_ms(), true);
     while killed < kills {
         // Every other time the service may first get so far as to close a pane.
         if patient {
-            watcher.wait_closed(last, Duration::from_secs(15));
+            watcher.wait_closed(last, Duration::from_secs(30));
             std::thread::sleep(between(&mut dice, 0.0, 1.0));
         } else {
             std::thread::sleep(between(&mut dice, 0.2, 3.0));
         }
-        patient = !patient;
         let closed = watcher.closed_since(last);
-        let now = fleet.kill(&mut dice, kills - killed);
+        // One at most in a hurry, so that a pane has closed before at least half of the kills.
+        let most = if patient { kills - killed } else { 1 };
+        let now = fleet.kill(&mut dice, most);
+        patient = !patient;
         killed += now;
         after_a_pane += if closed { now } else { 0 };
         last = now_ms();
