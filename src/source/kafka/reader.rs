@@ -11,6 +11,27 @@ use rdkafka::types::RDKafkaErrorCode;
 use std::time::{Duration, Instant};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause before a partition without a leader is asked for its ends again.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// First and next offset of a partition. One that was just made, or whose leader has just moved, is asked again
+/// until the time of one call is over.
+fn ends_of(consumer: &BaseConsumer<Quiet>, topic: &str, partition: i32) -> KafkaResult<(i64, i64)> {
+    let until = Instant::now() + CALL_TIMEOUT;
+    loop {
+        match consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT) {
+            Err(KafkaError::MetadataFetch(code)) if is_without_leader(code) && Instant::now() < until => {
+                std::thread::sleep(ASK_AGAIN);
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn is_without_leader(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{LeaderNotAvailable, NotLeaderForPartition, UnknownTopicOrPartition};
+    matches!(code, LeaderNotAvailable | NotLeaderForPartition | UnknownTopicOrPartition)
+}
 
 /// Reads every partition of some topics from the beginning, committed records only, and goes on with what is
 /// written later. Belongs to no group.
@@ -42,7 +63,7 @@ impl TopicReader {
                 return Err(KafkaError::MetadataFetch(code));
             }
             for partition in found.map(|found| found.partitions()).unwrap_or_default() {
-                let (low, high) = consumer.fetch_watermarks(topic, partition.id(), CALL_TIMEOUT)?;
+                let (low, high) = ends_of(&consumer, topic, partition.id())?;
                 list.add_partition_offset(topic, partition.id(), Offset::Offset(low))?;
                 if high > low {
                     pending.push(((*topic).to_owned(), partition.id(), high));
@@ -155,7 +176,7 @@ impl PartitionReader {
         mut take: impl FnMut(&[u8], Option<&[u8]>) -> bool,
     ) -> KafkaResult<()> {
         let ends = self.ends.as_ref().unwrap_or(&self.consumer);
-        let (low, high) = ends.fetch_watermarks(topic, partition, CALL_TIMEOUT)?;
+        let (low, high) = ends_of(ends, topic, partition)?;
         let start = match from {
             ReadFrom::Beginning => low,
             ReadFrom::Last(offsets) => low.max(high - offsets),
