@@ -1,18 +1,11 @@
 //! Accounts: every offset ends in an outcome, in a hole, or is no record.
 
 use super::accounting::{Accounting, MAX_RANGES, SourceAccount, account};
+use super::fixture::CONFIG;
 use super::*;
 use crate::tally::record::{FORMAT, Marker, OutcomeCount, SourceRange, TallyBody, TallyRecord};
-use crate::tally::tests::{PANE_MS, source, watch};
+use crate::tally::tests::{source, watch};
 use std::collections::BTreeSet;
-
-const CONFIG: JudgeConfig = JudgeConfig {
-    pane_ms: PANE_MS,
-    lateness_ms: 500,
-    allowed_lateness_ms: 3_000,
-    max_stall_ms: 60_000,
-    max_future_ms: 0,
-};
 
 fn judge() -> Judge {
     Judge::new(CONFIG, watch(), BTreeSet::from([source(0), source(1)]), 0)

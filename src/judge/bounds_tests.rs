@@ -1,19 +1,12 @@
 //! What a judge holds is bounded: panes are closed in parts, and early when too many are open.
 
+use super::fixture::CONFIG;
 use super::*;
 use crate::tally::record::{PaneRecord, TallyBody, TallyRecord};
 use crate::tally::tests::{Event, PANE_MS, feed, source, stamp, start, watch};
 use crate::tally::{SourceKey, SourceStart, Tally};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-const CONFIG: JudgeConfig = JudgeConfig {
-    pane_ms: PANE_MS,
-    lateness_ms: 500,
-    allowed_lateness_ms: 3_000,
-    max_stall_ms: 60_000,
-    max_future_ms: 0,
-};
 
 fn expected(partitions: i32) -> BTreeSet<SourceKey> {
     (0..partitions).map(source).collect()

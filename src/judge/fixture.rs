@@ -1,5 +1,6 @@
 //! A small fraud model with two versions, and seeded traffic for it.
 
+use super::JudgeConfig;
 use super::measure::{ArmMeasurement, measure};
 use super::plan::MeasurePlan;
 use super::report::Report;
@@ -14,6 +15,15 @@ use std::sync::Arc;
 
 pub const COUNTRIES: [&str; 4] = ["TH", "DE", "US", "BR"];
 const CUTS: usize = 400;
+
+/// A judge of the tests that feed it flushes, with panes of [`crate::tally::tests::PANE_MS`].
+pub const CONFIG: JudgeConfig = JudgeConfig {
+    pane_ms: crate::tally::tests::PANE_MS,
+    lateness_ms: 500,
+    allowed_lateness_ms: 3_000,
+    max_stall_ms: 60_000,
+    max_future_ms: 0,
+};
 
 /// How the traffic of one version departs from training.
 #[derive(Debug, Clone, Copy)]

@@ -1,19 +1,12 @@
 //! The merge: ranges are checked, panes close once and in order, a restart changes nothing.
 
+use super::fixture::CONFIG;
 use super::*;
 use crate::tally::record::{TallyBody, TallyRecord};
 use crate::tally::tests::{Event, PANE_MS, feed, source, stamp, start, watch};
 use crate::tally::{SourceKey, SourceStart, Tally};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-
-const CONFIG: JudgeConfig = JudgeConfig {
-    pane_ms: PANE_MS,
-    lateness_ms: 500,
-    allowed_lateness_ms: 3_000,
-    max_stall_ms: 60_000,
-    max_future_ms: 0,
-};
 
 fn expected(partitions: i32) -> BTreeSet<SourceKey> {
     (0..partitions).map(source).collect()

@@ -1,5 +1,6 @@
 //! Stored panes add up to what live windows hold.
 
+use super::fixture::CONFIG;
 use super::stored::{cover, unseen_panes, window};
 use super::window::ModelWindow;
 use super::*;
@@ -8,14 +9,6 @@ use crate::tally::Tally;
 use crate::tally::record::PaneRecord;
 use crate::tally::tests::{Event, PANE_MS, feed, source, stamp, start, watch};
 use std::collections::{BTreeMap, BTreeSet};
-
-const CONFIG: JudgeConfig = JudgeConfig {
-    pane_ms: PANE_MS,
-    lateness_ms: 500,
-    allowed_lateness_ms: 3_000,
-    max_stall_ms: 60_000,
-    max_future_ms: 0,
-};
 
 /// The newest stored records of 40 s of events every 100 ms, and the windows that were handed out. The events of
 /// second 20 come two seconds late.
