@@ -4,12 +4,21 @@
 //! cell per category. Whatever cannot be measured (an empty side, sides of different lengths, totals beyond
 //! 63 bits) is `None`, never a made-up number.
 
+mod binomial;
 pub mod chi_square;
+pub mod divergence;
+pub mod fixed;
+pub mod homogeneity;
 pub mod jensen_shannon;
 pub mod ks;
+mod normal;
 pub mod pit;
 pub mod psi;
 pub mod quantile;
+pub mod rare;
+pub mod rates;
+pub mod unseen;
+pub mod wasserstein;
 
 /// The sum of counts; `None` when it is zero or does not fit an `i64` (so that products of two totals fit an
 /// `i128`).
