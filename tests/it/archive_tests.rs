@@ -21,7 +21,7 @@ fn json(output: &Output) -> Value {
 }
 
 /// The accounts, once their sources have been judged up to `ends`.
-fn accounts(ask: impl Fn() -> Option<Value>, ends: &[i64]) -> Value {
+fn accounts(ask: impl Fn() -> Option<Value>, ends: &[i64], log: impl Fn() -> String) -> Value {
     let deadline = Instant::now() + LIMIT;
     loop {
         let found = ask();
@@ -31,7 +31,9 @@ fn accounts(ask: impl Fn() -> Option<Value>, ends: &[i64]) -> Value {
         };
         match found {
             Some(found) if is_end(&found) => return found,
-            found => assert!(Instant::now() < deadline, "not {ends:?} in {LIMIT:?}: {found:#?}"),
+            found => {
+                assert!(Instant::now() < deadline, "not {ends:?} in {LIMIT:?}: {found:#?}\n{}", log());
+            }
         }
         std::thread::sleep(Duration::from_millis(200));
     }
@@ -57,7 +59,7 @@ fn every_offset_is_accounted_for_and_a_hole_is_told() {
         let (status, body) = replica.get("/api/v1/accounting");
         (status == 200).then(|| serde_json::from_str(&body).expect("JSON"))
     };
-    let found = accounts(api, &[600, 3]);
+    let found = accounts(api, &[600, 3], || replica.log());
     assert_eq!(
         (&found["adds_up"], &found["sources"][0]["records"]),
         (&true.into(), &600.into()),
@@ -76,10 +78,10 @@ fn every_offset_is_accounted_for_and_a_hole_is_told() {
     assert_eq!(replica.terminate(), Some(0), "{}", replica.log());
     broker.produce(&bench.events, &events[600..1_000].iter().map(to(0)).collect::<Vec<_>>());
     broker.delete_before(&bench.events, 0, 800);
-    let _replica = bench.serve("a");
+    let restarted = bench.serve("a");
     broker.produce(&bench.events, &events[1_000..].iter().map(to(0)).collect::<Vec<_>>());
     let ask = || serde_json::from_slice(&tidegate(&["accounting", config, "--json"]).stdout).ok();
-    let found = accounts(ask, &[1_600, 3]);
+    let found = accounts(ask, &[1_600, 3], || restarted.log());
     let source = &found["sources"][0];
     assert_eq!(source["missing"], serde_json::json!({"offsets": 200, "ranges": 1, "newest": [[600, 800]]}));
     assert_eq!((&source["records"], &source["not_records"]), (&1_400.into(), &0.into()), "{found:#}");
