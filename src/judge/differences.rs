@@ -7,7 +7,7 @@ use super::window::SeriesCounts;
 use crate::baseline::VersionIndex;
 use crate::cells::Grid;
 use crate::event::{SeriesKind, SeriesOf};
-use crate::stats::{ks, pit};
+use crate::stats::{divergence, ks, pit};
 
 /// What lies between the canary and stable in one window.
 #[derive(Debug, Clone, PartialEq)]
@@ -144,13 +144,8 @@ fn fold(cells: &[u64], places: &[usize]) -> Vec<u64> {
 /// ½ Σ |Δ share| less its expectation under equality, ½ √(2/π) Σ sd(Δ share), and at least 0: with hundreds
 /// of categories and hundreds of values, sampling alone makes the plain sum exceed any sensible threshold.
 fn total_variation(window: &[u64], reference: &[u64]) -> Option<f64> {
-    let (n, m) = (window.iter().sum::<u64>(), reference.iter().sum::<u64>());
-    if n == 0 || m == 0 {
-        return None;
-    }
-    let (n, m) = (n as f64, m as f64);
-    let term = |(&w, &r): (&u64, &u64)| (w as f64 / n - r as f64 / m).abs();
-    let plain = window.iter().zip(reference).map(term).sum::<f64>() / 2.0;
+    let plain = divergence::total_variation(reference, window)?;
+    let (n, m) = (window.iter().sum::<u64>() as f64, reference.iter().sum::<u64>() as f64);
     let variance = |(&w, &r): (&u64, &u64)| {
         let pooled = (w + r) as f64 / (n + m);
         pooled * (1.0 - pooled) * (1.0 / n + 1.0 / m)

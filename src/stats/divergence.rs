@@ -1,13 +1,13 @@
 //! Distances between two histograms on the same bins.
 
-use super::total;
+use super::sum_over_shares;
 
 /// The Hellinger distance of the proportions p and q: `sqrt(1 − Σ sqrt(pᵢ·qᵢ))`, 0 (equal) to 1 (nothing in
 /// common), summed as `sqrt(½ Σ (√pᵢ − √qᵢ)²)`, which keeps its digits near 0 (statistics.md §1.4).
 ///
 /// `None` when a side is empty or the numbers of bins differ.
 pub fn hellinger(reference: &[u64], window: &[u64]) -> Option<f64> {
-    let squared = sum(reference, window, |p, q| (p.sqrt() - q.sqrt()).powi(2))?;
+    let squared = sum_over_shares(reference, window, |p, q| (p.sqrt() - q.sqrt()).powi(2))?;
     Some((squared / 2.0).clamp(0.0, 1.0).sqrt())
 }
 
@@ -16,18 +16,8 @@ pub fn hellinger(reference: &[u64], window: &[u64]) -> Option<f64> {
 ///
 /// `None` when a side is empty or the numbers of bins differ.
 pub fn total_variation(reference: &[u64], window: &[u64]) -> Option<f64> {
-    let doubled = sum(reference, window, |p, q| (p - q).abs())?;
+    let doubled = sum_over_shares(reference, window, |p, q| (p - q).abs())?;
     Some((doubled / 2.0).clamp(0.0, 1.0))
-}
-
-/// Σ of a function of both proportions over the bins.
-fn sum(reference: &[u64], window: &[u64], of: impl Fn(f64, f64) -> f64) -> Option<f64> {
-    if reference.len() != window.len() {
-        return None;
-    }
-    let (m, n) = (total(reference)? as f64, total(window)? as f64);
-    let bins = reference.iter().zip(window);
-    Some(bins.map(|(&r, &w)| of(r as f64 / m, w as f64 / n)).sum())
 }
 
 #[cfg(test)]

@@ -1,24 +1,15 @@
 //! Jensen–Shannon distance.
 
-use super::total;
+use super::sum_over_shares;
 
 /// The base-2 Jensen–Shannon distance between two histograms on the same bins: the square root of the
 /// divergence of their proportions, 0 (equal) to 1 (nothing in common). `None` when a side is empty or the
 /// numbers of bins differ.
 pub fn distance(reference: &[u64], window: &[u64]) -> Option<f64> {
-    if reference.len() != window.len() {
-        return None;
-    }
-    let (m, n) = (total(reference)? as f64, total(window)? as f64);
-    let divergence: f64 = reference
-        .iter()
-        .zip(window)
-        .map(|(&r, &w)| {
-            let (p, q) = (r as f64 / m, w as f64 / n);
-            let middle = (p + q) / 2.0;
-            (surprise(p, middle) + surprise(q, middle)) / 2.0
-        })
-        .sum();
+    let divergence = sum_over_shares(reference, window, |p, q| {
+        let middle = (p + q) / 2.0;
+        (surprise(p, middle) + surprise(q, middle)) / 2.0
+    })?;
     // Rounding may leave a hair below 0 or above 1.
     Some(divergence.clamp(0.0, 1.0).sqrt())
 }

@@ -26,3 +26,14 @@ fn total(counts: &[u64]) -> Option<u64> {
     let sum = counts.iter().try_fold(0u64, |sum, &count| sum.checked_add(count))?;
     (sum > 0 && i64::try_from(sum).is_ok()).then_some(sum)
 }
+
+/// Σ of a function of both shares over the bins: the reference's share, then the window's. `None` when a side
+/// is empty or the numbers of bins differ.
+fn sum_over_shares(reference: &[u64], window: &[u64], of: impl Fn(f64, f64) -> f64) -> Option<f64> {
+    if reference.len() != window.len() {
+        return None;
+    }
+    let (m, n) = (total(reference)? as f64, total(window)? as f64);
+    let bins = reference.iter().zip(window);
+    Some(bins.map(|(&r, &w)| of(r as f64 / m, w as f64 / n)).sum())
+}

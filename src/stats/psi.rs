@@ -1,7 +1,6 @@
 //! The population stability index: symmetrised Kullback–Leibler divergence on bins of the reference.
 
-use super::{chi_square, quantile, total};
-use statrs::function::erf::erfc;
+use super::{chi_square, normal, quantile, total};
 
 /// Quantile bins of a numeric reference.
 const NUMERIC_BINS: u32 = 10;
@@ -92,7 +91,7 @@ pub fn p_value_categorical(reference: &[u64], window: &[u64], n_eff: f64, tolera
         return Some(by_law);
     }
     let error = standard_error(reference, window, n_eff, m);
-    let by_error = 0.5 * erfc((index - tolerance) / error / std::f64::consts::SQRT_2);
+    let by_error = normal::sf((index - tolerance) / error);
     // NaN (no error to divide by) leaves the law.
     Some(by_law.max(by_error))
 }

@@ -11,11 +11,7 @@ pub fn quantile(counts: &[u64], level: f64) -> Option<usize> {
     }
     let n = total(counts)?;
     let rank = ((level * n as f64).ceil() as u64).clamp(1, n);
-    let mut below = 0;
-    ties(counts).position(|(gap, tie)| {
-        below += gap + tie;
-        below >= rank
-    })
+    cut_of_rank(counts, rank)
 }
 
 /// A quantile with an interval for the true one, as indices of cuts.
@@ -50,10 +46,15 @@ pub fn quantile_interval(counts: &[u64], level: f64, alpha: f64, phi: f64) -> Op
     let scaled = |rank: u64| ((rank as f64 * spread) as u64).min(n);
     let lower = scaled(from_below);
     let upper = n - scaled(from_above) + 1;
-    // A gap's lower cut has its index less one, its upper cut its index.
+    // The last cut at or below the value.
     let below = cell_of_rank(counts, lower).and_then(|cell| cell.div_ceil(2).checked_sub(1));
-    let above = cell_of_rank(counts, upper).map(|cell| cell / 2).filter(|&cut| 2 * cut + 1 < counts.len());
-    Some(Interval { cut: quantile(counts, level), lower: below, upper: above })
+    Some(Interval { cut: quantile(counts, level), lower: below, upper: cut_of_rank(counts, upper) })
+}
+
+/// The first cut at or above the `rank`-th smallest value; `None` when that lies above the last one.
+fn cut_of_rank(counts: &[u64], rank: u64) -> Option<usize> {
+    let cut = cell_of_rank(counts, rank)? / 2;
+    (2 * cut + 1 < counts.len()).then_some(cut)
 }
 
 /// The cell of the `rank`-th smallest value, from 1 on.

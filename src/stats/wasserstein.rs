@@ -81,7 +81,7 @@ pub fn from_sums(
         lower += (a - b).abs();
         upper += a.abs() + b.abs();
     }
-    for gap in gaps(cuts, reference.counts, window.counts) {
+    for gap in gaps(cuts, (reference.counts, m), (window.counts, n)) {
         let inside = area(&window, gap.cell, gap.end, n) - area(&reference, gap.cell, gap.end, m);
         let integral = gap.start_difference() * gap.length + inside;
         let (l, h) = (gap.lowest(), gap.highest());
@@ -100,9 +100,9 @@ pub fn from_sums(
 /// One pass, no allocation. `None` when there is no cut, a cut is infinite, a side is empty or its total
 /// exceeds 63 bits, or the lengths do not fit.
 pub fn from_counts(cuts: &[f64], reference: &[u64], window: &[u64]) -> Option<Bracket> {
-    sizes(cuts, reference, window)?;
+    let (m, n) = sizes(cuts, reference, window)?;
     let (mut lower, mut upper) = (0.0, 0.0);
-    for gap in gaps(cuts, reference, window) {
+    for gap in gaps(cuts, (reference, m as f64), (window, n as f64)) {
         let (l, h) = (gap.lowest(), gap.highest());
         lower += gap.length * l.max(-h).max(0.0);
         upper += gap.length * h.max(-l);
@@ -151,10 +151,12 @@ impl Gap {
     }
 }
 
-/// The gaps between cuts, from counts that [`sizes`] accepts.
-fn gaps<'a>(cuts: &'a [f64], reference: &'a [u64], window: &'a [u64]) -> impl Iterator<Item = Gap> + 'a {
-    let size = |counts: &[u64]| counts.iter().sum::<u64>() as f64;
-    let (m, n) = (size(reference), size(window));
+/// The gaps between cuts, from counts that [`sizes`] accepts, each side with its total.
+fn gaps<'a>(
+    cuts: &'a [f64],
+    (reference, m): (&'a [u64], f64),
+    (window, n): (&'a [u64], f64),
+) -> impl Iterator<Item = Gap> + 'a {
     let (mut below_reference, mut below_window) = (0u64, 0u64);
     cuts.windows(2).enumerate().map(move |(index, ends)| {
         // The gap below the lower cut, and the cut itself.
