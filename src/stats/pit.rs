@@ -11,6 +11,40 @@ use super::{chi_square, ks, quantile, total};
 /// Levels are i/256.
 const LEVELS: u32 = 256;
 
+/// The bins between the levels i/256 of one version's reference, as ranges of its rank cells. Edges that
+/// coincide are kept, with nothing between them, so that every version has the same number of bins and bin j
+/// of one is compared with bin j of the other (statistics.md §9.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LevelBins {
+    /// One past the last cell of each bin.
+    ends: Vec<usize>,
+}
+
+impl LevelBins {
+    /// The number of bins.
+    pub const BINS: usize = LEVELS as usize;
+
+    /// The bins of a reference with these counts per rank cell. A level that lies above the last cut ends its
+    /// bin with the last cell.
+    pub fn from_reference(counts: &[u64]) -> Self {
+        let end = |cut: Option<usize>| cut.map_or(counts.len(), |cut| 2 * cut + 2);
+        let levels = quantile::cuts_at_levels(counts, LEVELS).into_iter().map(end);
+        LevelBins { ends: levels.chain([counts.len()]).collect() }
+    }
+
+    /// The counts per bin of counts per cell, which must be on the reference's grid.
+    pub fn fold(&self, counts: &[u64]) -> [u64; Self::BINS] {
+        let mut bins = [0; Self::BINS];
+        let mut start = 0;
+        for (bin, &end) in bins.iter_mut().zip(&self.ends) {
+            let cells = counts.get(start..end).unwrap_or_default();
+            *bin = cells.iter().fold(0u64, |sum, &count| sum.saturating_add(count));
+            start = end;
+        }
+        bins
+    }
+}
+
 /// One version's answers: counts per cell, live and in that version's own reference, on the same grid.
 #[derive(Debug, Clone, Copy)]
 pub struct Arm<'a> {
@@ -86,18 +120,15 @@ fn effective_size(canary: Arm<'_>, stable: Arm<'_>) -> Option<f64> {
 /// G − M at each level's edge. Where no cut reaches a level its edge is infinity, and both shares are 1.
 fn shifts(arm: Arm<'_>) -> Option<Vec<f64>> {
     let (n, m) = (total(arm.window)? as f64, total(arm.reference)? as f64);
+    let bins = LevelBins::from_reference(arm.reference);
+    let (live, own) = (bins.fold(arm.window), bins.fold(arm.reference));
     let (mut g, mut r) = (0u64, 0u64);
-    let mut cell = 0;
-    let shift = |edge: Option<usize>| {
-        let Some(cut) = edge else { return 0.0 };
-        while cell < 2 * cut + 2 {
-            g += arm.window[cell];
-            r += arm.reference[cell];
-            cell += 1;
-        }
+    let shift = |(live, own): (u64, u64)| {
+        g += live;
+        r += own;
         g as f64 / n - r as f64 / m
     };
-    Some(quantile::cuts_at_levels(arm.reference, LEVELS).into_iter().map(shift).collect())
+    Some(live.into_iter().zip(own).map(shift).collect())
 }
 
 fn shares(counts: &[u64]) -> Vec<f64> {
