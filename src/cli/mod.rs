@@ -4,6 +4,7 @@ pub mod accounting;
 pub mod baseline;
 pub mod check;
 pub mod demo;
+pub mod evaluate;
 pub mod panes;
 mod recorded;
 #[cfg(test)]
@@ -36,6 +37,7 @@ enum Command {
     Check(check::CheckArgs),
     Accounting(accounting::AccountingArgs),
     Panes(panes::PanesArgs),
+    Evaluate(evaluate::EvaluateArgs),
 }
 
 /// Runs the command of this process and returns its exit code: 0 done, 1 failed, 64 bad configuration.
@@ -49,6 +51,7 @@ pub fn run() -> u8 {
         Command::Check(args) => Ok(check::run(args)),
         Command::Accounting(args) => accounting::run(args),
         Command::Panes(args) => panes::run(args),
+        Command::Evaluate(args) => evaluate::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("tidegate: {error:#}");

@@ -17,6 +17,7 @@ pub mod psi;
 pub mod quantile;
 pub mod rare;
 pub mod rates;
+pub mod scan;
 pub mod sequential;
 pub mod unseen;
 pub mod wasserstein;

@@ -21,6 +21,7 @@ mod schemas_event;
 mod serve_tests;
 mod service;
 mod demo_tests;
+mod evaluate_tests;
 mod naive;
 mod notify_tests;
 mod promtool;
