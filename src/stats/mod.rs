@@ -5,12 +5,14 @@
 //! 63 bits) is `None`, never a made-up number.
 
 mod binomial;
+pub mod bounds;
 pub mod chi_square;
 pub mod divergence;
 pub mod fixed;
 pub mod homogeneity;
 pub mod jensen_shannon;
 pub mod ks;
+pub mod labelled;
 mod normal;
 pub mod pit;
 pub mod psi;

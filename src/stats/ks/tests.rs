@@ -75,6 +75,43 @@ fn naive(reference: &[f64], window: &[f64]) -> Option<f64> {
     reference.iter().chain(&window).map(gap).reduce(f64::max)
 }
 
+/// `scipy.stats.ks_2samp(window, reference)`, scipy 1.17: ties, infinities, both zeros and a subnormal.
+#[test]
+fn distances_and_exact_p_values_equal_scipy() {
+    const INF: f64 = f64::INFINITY;
+    let tenths: Vec<f64> = (0..10).map(|i| f64::from(i) * 0.1).collect();
+    let between: Vec<f64> = (0..8).map(|i| f64::from(i) * 0.1 + 0.05).collect();
+    let known: [(&[f64], &[f64], f64, f64); 6] = [
+        (
+            &[1.0, 2.0, 2.0, 3.0, 5.0, 8.0],
+            &[0.0, 2.0, 2.5, 3.0, 3.0, 6.0, 9.0],
+            0.21428571428571427,
+            0.9906759906759907,
+        ),
+        (
+            &[-INF, 0.0, 0.0, 1.0, INF, INF],
+            &[-INF, -INF, 0.5, 1.0, 2.0, INF, 3.0],
+            0.21428571428571427,
+            0.9906759906759907,
+        ),
+        (&tenths, &between, 0.2, 0.9765985648338589),
+        (&[7.25; 5], &[7.25, 7.25, 7.25, 7.5], 0.25, 0.9920634920634921),
+        (&[0.0, -0.0, 5e-324, 1e308], &[0.0, -5e-324, 1e308, -1e308, 2.0], 0.4, 0.7460317460317459),
+        (
+            &[1.0, 1.0, 1.0, 2.0, 2.0, 3.0, 4.0, 4.0, 4.0, 4.0, 9.0, 9.0],
+            &[1.0, 2.0, 3.0, 3.0, 3.0, 3.0, 5.0, 6.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 10.0, 11.0],
+            0.4583333333333333,
+            0.08369661776580609,
+        ),
+    ];
+    for (reference, window, statistic, p) in known {
+        let grid = NumericGrid::new(reference.to_vec());
+        let ks = two_sample(&count(&grid, reference), &count(&grid, window), true).unwrap();
+        assert!((ks.statistic - statistic).abs() <= 1e-15, "{} is not {statistic}", ks.statistic);
+        assert_close(p_value(&ks, 0.0), p, 1e-12);
+    }
+}
+
 fn random_values(rng: &mut Rng, kind: u8, count: usize) -> Vec<f64> {
     let special =
         [f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 0.0, -0.0, 5e-324, -5e-324, 1e-310, f64::MAX, f64::MIN];
@@ -214,7 +251,9 @@ fn critical(n: u64, m: u64, p: f64) -> (u128, f64) {
 /// Acceptance numbers, statistics.md §8.4 item 2.
 #[test]
 fn approximations_stay_within_their_bars() {
-    for (n, m) in [(100, 100), (1_000, 1_000), (100, 900), (100, 10_000)] {
+    let table =
+        [(100, 100), (1_000, 1_000), (100, 900), (1_000, 9_000), (100, 10_000), (500, 10_000), (600, 900)];
+    for (n, m) in table {
         for p in [0.05, 1e-3, 1e-5, 1e-8] {
             let (numerator, certain) = critical(n, m, p);
             let d = numerator as f64 / (n * m) as f64;
@@ -229,16 +268,20 @@ fn approximations_stay_within_their_bars() {
 }
 
 /// At sizes near a small ratio the true lattice of D is coarser than gcd/(n·m), and P1 is off by up to a tenth
-/// on the unsafe side, over every distance with p in 1e-3 … .1 (statistics.md states .92 at selected ones).
-/// [`p_value`] decides such sizes exactly.
+/// on the unsafe side, over every distance with p in 1e-3 … .1 (statistics.md states .92 at selected ones);
+/// P2, down to 1e-8, by up to .29. [`p_value`] decides such sizes exactly.
 #[test]
 fn near_commensurate_sizes_stay_within_wider_bars() {
     for (n, m) in [(100u64, 101u64), (100, 150), (100, 199)] {
         for numerator in (1..u128::from(n * m)).step_by(7) {
-            let certain = exact(numerator, n, m);
+            let (certain, d) = (exact(numerator, n, m), numerator as f64 / (n * m) as f64);
             if (1e-3..0.1).contains(&certain) {
-                let ratio = p1(numerator as f64 / (n * m) as f64, n, m, 0.0) / certain;
-                assert!((0.90..=1.25).contains(&ratio), "{ratio} at {n}, {m}, {numerator}");
+                let ratio = p1(d, n, m, 0.0) / certain;
+                assert!((0.90..=1.25).contains(&ratio), "P1 {ratio} at {n}, {m}, {numerator}");
+            }
+            if (1e-8..0.1).contains(&certain) {
+                let ratio = p2(d, n, m, 0.0) / certain;
+                assert!((0.70..=1.30).contains(&ratio), "P2 {ratio} at {n}, {m}, {numerator}");
             }
         }
     }
