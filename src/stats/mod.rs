@@ -7,6 +7,7 @@
 mod binomial;
 pub mod bounds;
 pub mod chi_square;
+pub mod compat;
 pub mod divergence;
 pub mod fixed;
 pub mod homogeneity;
