@@ -15,6 +15,8 @@ mod tests;
 
 pub use build::{BuildOptions, BuildReport, build};
 pub use error::BaselineError;
+#[cfg(test)]
+pub(crate) use numeric::series as numeric_series;
 pub use recorded::{MAX_NUMBERS, MINORITY, RecordedBatch, RecordedChunk, Recording};
 pub use watch::{Rollout, VersionIndex, Watch, WatchedModel, WatchedSeries, WatchedVersion};
 

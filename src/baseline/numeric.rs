@@ -18,7 +18,7 @@ const GUARDS: u32 = 487;
 const NORMAL_IQR: f64 = 1.349;
 
 /// A numeric series from its non-missing values in any order; `values` is not empty and NaN-free.
-pub(super) fn series(name: &str, of: SeriesOf, mut values: Vec<f64>, missing: u64) -> BaselineSeries {
+pub(crate) fn series(name: &str, of: SeriesOf, mut values: Vec<f64>, missing: u64) -> BaselineSeries {
     values.iter_mut().for_each(|value| *value += 0.0); // -0.0 becomes 0.0
     values.sort_unstable_by(f64::total_cmp);
     let distinct = distinct(&values);

@@ -2,7 +2,7 @@
 
 use super::table::{percent, render};
 use crate::baseline::Watch;
-use crate::config::{self, Config, ConfigError, EXIT_CONFIG, ModelConfig};
+use crate::config::{self, Config, ConfigError, EXIT_CONFIG, ModelConfig, VerdictConfig};
 use crate::event::EventTime;
 use crate::http::archive::{Archive, PanesQuery, Parts};
 use crate::http::panes::{PaneView, views};
@@ -12,7 +12,7 @@ use crate::judge::plan::MeasurePlan;
 use crate::judge::report::Report;
 use crate::judge::stored;
 use crate::judge::streaks::Streaks;
-use crate::judge::verdict::Thresholds;
+use crate::judge::verdict::{BudgetConfig, Thresholds};
 use crate::pipeline::TopicArchive;
 use anyhow::{Context, bail};
 use std::path::PathBuf;
@@ -192,23 +192,34 @@ fn judge(
     }
     let (window, left_out) = stored::window(watch, index as u32, (from, to, pane_ms), &records);
     let watched = &watch.models[index];
-    let measurements = measure(&MeasurePlan::new(watched), &window);
-    let thresholds = thresholds(args, model.thresholds);
-    let mut reports = build_reports(watched, &window, &measurements, &thresholds, &mut Streaks::default());
+    let plan = MeasurePlan::new(watched);
+    let measurements = measure(&plan, &window);
+    let rules = verdicts(args, model.verdicts).rules(&plan, pane_ms);
+    let mut reports = build_reports(watched, &window, &measurements, &rules, &mut Streaks::default());
     reports.retain(|report| args.version.as_ref().is_none_or(|version| *version == report.model_version));
     Ok((reports, left_out))
 }
 
-/// The configured thresholds but for what the command line says. There is one window, so one must do.
-fn thresholds(args: &PanesArgs, configured: Thresholds) -> Thresholds {
-    Thresholds {
-        psi_warning: args.psi_warning.unwrap_or(configured.psi_warning),
-        psi_drift: args.psi_drift.unwrap_or(configured.psi_drift),
-        ks_warning: args.ks_warning.unwrap_or(configured.ks_warning),
-        ks_drift: args.ks_drift.unwrap_or(configured.ks_drift),
-        min_samples: args.min_samples.unwrap_or(configured.min_samples),
+/// What is configured but for what the command line says. Its limits are plain thresholds, whatever the
+/// configured mode; there is one window, so one must do.
+fn verdicts(args: &PanesArgs, configured: VerdictConfig) -> VerdictConfig {
+    let limits = [args.psi_warning, args.psi_drift, args.ks_warning, args.ks_drift];
+    let plain = match configured {
+        VerdictConfig::Budget(budget) if limits.iter().all(Option::is_none) => {
+            let min_samples = args.min_samples.unwrap_or(budget.min_samples);
+            return VerdictConfig::Budget(BudgetConfig { min_samples, ..budget });
+        }
+        VerdictConfig::Budget(_) => Thresholds::default(),
+        VerdictConfig::Thresholds(thresholds) => thresholds,
+    };
+    VerdictConfig::Thresholds(Thresholds {
+        psi_warning: args.psi_warning.unwrap_or(plain.psi_warning),
+        psi_drift: args.psi_drift.unwrap_or(plain.psi_drift),
+        ks_warning: args.ks_warning.unwrap_or(plain.ks_warning),
+        ks_drift: args.ks_drift.unwrap_or(plain.ks_drift),
+        min_samples: args.min_samples.unwrap_or(plain.min_samples),
         evaluations: 1,
-    }
+    })
 }
 
 fn describe(panes: &[PaneView]) -> String {

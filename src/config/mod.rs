@@ -188,9 +188,38 @@ pub struct ModelConfig {
     /// `rollout = "auto"` or `{ stable = "v1", canary = "v2" }`. Default `auto`.
     pub rollout: crate::baseline::Rollout,
     pub policy: crate::policy::PolicyConfig,
-    pub thresholds: crate::judge::verdict::Thresholds,
+    pub verdicts: VerdictConfig,
     /// Most series of one version exported as gauges; beyond it only the aggregates. Default 200.
     pub max_exported_series: usize,
+}
+
+/// How a model's measurements become verdicts: `mode`, with `[model.budget]` or `[model.thresholds]`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum VerdictConfig {
+    /// The default.
+    Budget(crate::judge::verdict::BudgetConfig),
+    Thresholds(crate::judge::verdict::Thresholds),
+}
+
+impl Default for VerdictConfig {
+    fn default() -> Self {
+        VerdictConfig::Budget(crate::judge::verdict::BudgetConfig::default())
+    }
+}
+
+impl VerdictConfig {
+    /// The rules for a model laid out as `plan`, in panes of `pane_ms`.
+    pub fn rules(
+        &self,
+        plan: &crate::judge::plan::MeasurePlan,
+        pane_ms: i64,
+    ) -> crate::judge::verdict::VerdictRules {
+        use crate::judge::verdict::{Budget, VerdictRules};
+        match self {
+            VerdictConfig::Budget(config) => VerdictRules::Budget(Budget::new(config, plan, pane_ms)),
+            VerdictConfig::Thresholds(thresholds) => VerdictRules::Thresholds(*thresholds),
+        }
+    }
 }
 
 /// `[notify]`

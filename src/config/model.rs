@@ -1,12 +1,13 @@
 //! `[[model]]`: one watched model.
 
-use super::ModelConfig;
 use super::load::Files;
 use super::reader::Reader;
+use super::{ModelConfig, VerdictConfig};
 use crate::baseline::Rollout;
-use crate::event::ModelId;
-use crate::judge::verdict::Thresholds;
-use crate::policy::PolicyConfig;
+use crate::event::{EventTime, ModelId};
+use crate::judge::verdict::{BudgetConfig, Thresholds};
+use crate::policy::action::Decision;
+use crate::policy::{Change, ExpectedChange, PolicyConfig};
 use std::path::PathBuf;
 
 pub(super) fn read_model(reader: Reader, files: &Files) -> ModelConfig {
@@ -20,8 +21,8 @@ pub(super) fn read_model(reader: Reader, files: &Files) -> ModelConfig {
         id: ModelId { namespace, name: name.unwrap_or_default() },
         rollout: read_rollout(&reader, &baselines),
         baselines,
-        policy: read_policy(reader.table("policy")),
-        thresholds: read_thresholds(reader.table("thresholds")),
+        policy: read_policy(reader.table("policy"), read_expected(&reader)),
+        verdicts: read_verdicts(&reader),
         max_exported_series: reader.integer("max_exported_series", 200, 0, 100_000) as usize,
     };
     reader.finish();
@@ -76,15 +77,102 @@ fn read_rollout(reader: &Reader, baselines: &[(String, PathBuf)]) -> Rollout {
     Rollout::Fixed { stable: stable.unwrap_or_default(), canary }
 }
 
-fn read_policy(reader: Reader) -> PolicyConfig {
+fn read_policy(reader: Reader, expected: Vec<ExpectedChange>) -> PolicyConfig {
     let default = PolicyConfig::default();
     let policy = PolicyConfig {
         prediction_drift: reader.positive("prediction_drift", default.prediction_drift, 1.0),
         feature_drift: reader.positive("feature_drift", default.feature_drift, 1.0),
         resume: reader.bool("resume", default.resume),
+        alpha: reader.positive("alpha", default.alpha, 0.5),
+        rollback_effect: reader.positive("rollback_effect", default.rollback_effect, 1.0),
+        promote_below: reader.positive("promote_below", default.promote_below, 1.0),
+        unattributed: read_unattributed(&reader),
+        canary_weight: reader.find("canary_weight").map(|_| reader.positive("canary_weight", 0.1, 1.0)),
+        expected,
     };
     reader.finish();
     policy
+}
+
+fn read_unattributed(reader: &Reader) -> Decision {
+    let Some(found) = reader.find("unattributed") else { return Decision::Pause };
+    match reader.string_of(&found).as_deref() {
+        Some("rollback") => Decision::Rollback,
+        Some("pause") | None => Decision::Pause,
+        Some(_) => {
+            reader.refuse(&found, "is no decision", "expected \"pause\" or \"rollback\"");
+            Decision::Pause
+        }
+    }
+}
+
+/// `[[model.expect]]`: what is meant to differ. All five are required, so that nobody wonders later.
+fn read_expected(reader: &Reader) -> Vec<ExpectedChange> {
+    reader.tables("expect").into_iter().map(read_expected_change).collect()
+}
+
+fn read_expected_change(reader: Reader) -> ExpectedChange {
+    let text = |key: &'static str, what: &str| {
+        if reader.find(key).is_none() {
+            reader.missing(key, what);
+        }
+        reader.string(key).unwrap_or_default()
+    };
+    let change = text("change", "new, removed, rescaled or shifted");
+    let until = text("until", "an RFC 3339 time, e.g. 2026-12-31T00:00:00Z");
+    let found = ExpectedChange {
+        version: text("version", "a version of `baselines`"),
+        series: text("series", "a feature or prediction, as events carry it"),
+        change: Change::ALL.into_iter().find(|one| one.as_str() == change).unwrap_or_else(|| {
+            if let Some(at) = reader.find("change").filter(|at| at.value.is_str()) {
+                reader.refuse(&at, "is no change", "expected new, removed, rescaled or shifted");
+            }
+            Change::Shifted
+        }),
+        until: EventTime::parse_rfc3339(&until).unwrap_or_else(|_| {
+            if let Some(at) = reader.find("until").filter(|at| at.value.is_str()) {
+                reader.refuse(&at, "is no time", "expected RFC 3339, e.g. 2026-12-31T00:00:00Z");
+            }
+            EventTime(0)
+        }),
+        reason: text("reason", "why it is expected, in a few words"),
+    };
+    reader.finish();
+    found
+}
+
+/// `mode`, and the table that belongs to it; the other one would have no effect and is refused.
+fn read_verdicts(reader: &Reader) -> VerdictConfig {
+    let plain = match reader.find("mode") {
+        None => false,
+        Some(found) => match reader.string_of(&found).as_deref() {
+            Some("thresholds") => true,
+            Some("budget") | None => false,
+            Some(_) => {
+                reader.refuse(&found, "is no mode", "expected \"budget\" or \"thresholds\"");
+                false
+            }
+        },
+    };
+    let (idle, mode) = if plain { ("budget", "budget") } else { ("thresholds", "thresholds") };
+    if let Some(found) = reader.find(idle).filter(|found| found.value.is_table()) {
+        let expected = format!("expected mode = \"{mode}\" beside it");
+        reader.refuse(&found, "has no effect in this mode", expected);
+    }
+    let thresholds = read_thresholds(reader.table("thresholds"));
+    let budget = read_budget(reader.table("budget"));
+    if plain { VerdictConfig::Thresholds(thresholds) } else { VerdictConfig::Budget(budget) }
+}
+
+fn read_budget(reader: Reader) -> BudgetConfig {
+    let default = BudgetConfig::default();
+    let budget = BudgetConfig {
+        false_alarms_per_day: reader.positive("false_alarms_per_day", default.false_alarms_per_day, 1_000.0),
+        min_samples: reader.integer("min_samples", default.min_samples as i64, 50, 1_000_000_000) as u64,
+        tolerance: reader.positive("tolerance", default.tolerance, 0.5),
+    };
+    reader.finish();
+    budget
 }
 
 fn read_thresholds(reader: Reader) -> Thresholds {

@@ -74,7 +74,7 @@ fn what_is_not_said_has_its_documented_default() {
     let model = &config.models[0];
     assert_eq!((model.id.namespace.as_str(), &model.rollout), ("default", &Rollout::Auto));
     assert_eq!(model.policy, crate::policy::PolicyConfig::default());
-    assert_eq!(model.thresholds, crate::judge::verdict::Thresholds::default());
+    assert_eq!(model.verdicts, VerdictConfig::Budget(crate::judge::verdict::BudgetConfig::default()));
     assert_eq!(model.max_exported_series, 200);
     assert_eq!(config.notify, NotifyConfig::default());
     assert_eq!(config.notify.max_action_age.as_secs(), 15 * 60);
@@ -142,14 +142,39 @@ fn every_error_of_a_model_is_on_its_line_under_its_key() {
         ("rollout = { stable = \"v1\", canary = \"v1\" }", "rollout.canary"),
         ("policy.prediction_drift = 1.5", "policy.prediction_drift"),
         ("policy.resume = 1", "policy.resume"),
-        ("thresholds.psi_warning = 0.3", "thresholds.psi_warning"),
-        ("thresholds.psi_drift = 0.05", "thresholds.psi_drift"),
-        ("thresholds.ks_drift = nan", "thresholds.ks_drift"),
-        ("thresholds.evaluations = 0", "thresholds.evaluations"),
+        ("mode = \"plain\"", "mode"),
+        ("policy.unattributed = \"hold\"", "policy.unattributed"),
+        ("policy.canary_weight = 2", "policy.canary_weight"),
+        (
+            "expect = [{ version = \"v1\", series = \"a\", change = \"worse\", until = \"2026-12-31T00:00:00Z\", reason = \"x\" }]",
+            "expect[0].change",
+        ),
+        (
+            "expect = [{ version = \"v1\", series = \"a\", change = \"new\", until = \"soon\", reason = \"x\" }]",
+            "expect[0].until",
+        ),
+        (
+            "expect = [{ version = \"v1\", series = \"a\", change = \"new\", until = \"2026-12-31T00:00:00Z\" }]",
+            "expect[0].reason",
+        ),
+        ("budget.false_alarms_per_day = 0", "budget.false_alarms_per_day"),
+        ("budget.min_samples = 49", "budget.min_samples"),
+        ("budget.tolerance = 0.6", "budget.tolerance"),
+        ("thresholds.psi_warning = 0.05", "thresholds"),
         ("weight = 3", "weight"),
     ] {
         let found = errors(&format!("{MINIMAL}{line}\n"));
         assert_eq!(found, [(7, format!("model[0].{key}"))], "{line}");
+    }
+    for (line, key) in [
+        ("thresholds.psi_warning = 0.3", "thresholds.psi_warning"),
+        ("thresholds.psi_drift = 0.05", "thresholds.psi_drift"),
+        ("thresholds.ks_drift = nan", "thresholds.ks_drift"),
+        ("thresholds.evaluations = 0", "thresholds.evaluations"),
+        ("budget.tolerance = 0.1", "budget"),
+    ] {
+        let found = errors(&format!("{MINIMAL}mode = \"thresholds\"\n{line}\n"));
+        assert_eq!(found, [(8, format!("model[0].{key}"))], "{line}");
     }
 }
 

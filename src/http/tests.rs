@@ -43,6 +43,8 @@ pub(super) fn series(name: &str, of: MeasuredOf) -> SeriesReport {
         psi: Some(PsiReport { value: 0.02, p_value: 0.9 }),
         js: Some(0.03),
         verdict: Verdict::Healthy,
+        effect: None,
+        severity: None,
     }
 }
 
@@ -63,6 +65,7 @@ pub(super) fn report(version: &str, minute: i64) -> Report {
         prediction_drift_score: Some(0.02),
         threshold: 0.25,
         verdict: Verdict::Healthy,
+        severity: None,
         reason: "Nothing moved.".to_owned(),
         complete: true,
     }

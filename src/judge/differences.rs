@@ -118,7 +118,7 @@ fn answer_difference(plan: &SeriesPlan, canary: &SeriesCounts, stable: Arm<'_>) 
 
 /// Where each cell of `own` goes so that two versions' categories stand side by side: the categories named by
 /// both in alphabetical order, and everything else in one last cell.
-fn common_cells(own: &Grid, other: &Grid) -> Vec<usize> {
+pub(super) fn common_cells(own: &Grid, other: &Grid) -> Vec<usize> {
     let (Grid::Categorical(own), Grid::Categorical(other)) = (own, other) else {
         return (0..own.cells()).collect();
     };
@@ -135,7 +135,7 @@ fn common_cells(own: &Grid, other: &Grid) -> Vec<usize> {
     places
 }
 
-fn fold(cells: &[u64], places: &[usize]) -> Vec<u64> {
+pub(super) fn fold(cells: &[u64], places: &[usize]) -> Vec<u64> {
     let mut folded = vec![0; places.iter().max().map_or(0, |last| last + 1)];
     cells.iter().zip(places).for_each(|(count, &place)| folded[place] += count);
     folded

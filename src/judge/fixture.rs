@@ -6,7 +6,7 @@ use super::plan::MeasurePlan;
 use super::report::Report;
 use super::streaks::Streaks;
 use super::summary::build_reports;
-use super::verdict::Thresholds;
+use super::verdict::VerdictRules;
 use super::window::{ArmWindow, ModelWindow, SeriesCounts};
 use crate::baseline::{Baseline, BaselineSeries, Rollout, VersionIndex, WatchedModel};
 use crate::cells::{Categories, Grid, NumericGrid};
@@ -170,10 +170,10 @@ pub fn window(
 pub fn judge(
     watched: &WatchedModel,
     window: &ModelWindow,
-    thresholds: &Thresholds,
+    rules: &VerdictRules,
     streaks: &mut Streaks,
 ) -> (Vec<ArmMeasurement>, Vec<Report>) {
     let measurements = measure(&MeasurePlan::new(watched), window);
-    let reports = build_reports(watched, window, &measurements, thresholds, streaks);
+    let reports = build_reports(watched, window, &measurements, rules, streaks);
     (measurements, reports)
 }

@@ -4,11 +4,17 @@
 use super::arms::{self, Arms};
 use super::differences::{self, ArmDifferences};
 use super::plan::{MeasurePlan, SeriesPlan, VersionPlan};
+use super::rates::{self, RateMeasurement};
 use super::report::{KsReport, MeasuredOf, PsiReport, Reference};
+use super::verdict;
 use super::window::{ArmWindow, ModelWindow, SeriesCounts};
 use crate::baseline::VersionIndex;
 use crate::event::{Role, SeriesKind, SeriesOf};
-use crate::stats::{jensen_shannon, ks, psi};
+use crate::stats::rates::Rate;
+use crate::stats::{jensen_shannon, ks, psi, rare};
+
+/// No test of a budget runs at a higher level.
+const LARGEST_ALPHA: f64 = 0.05;
 
 /// One version's measurements over one window.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +57,27 @@ pub struct SeriesMeasurement {
     pub ks: Option<KsReport>,
     pub psi: Option<PsiReport>,
     pub js: Option<f64>,
+    /// What is no drift of this series at this scale: a KS distance, a difference of shares or of rates.
+    pub tolerance: f64,
+    /// The autocorrelation factor of the window's values, at least 1: n of them are worth n/φ independent ones.
+    pub phi: f64,
+    /// P(a PSI this large when the true one is .02, .06, .25): [`super::verdict`] takes the limits one by one.
+    pub psi_beyond: Option<[f64; 3]>,
+    /// Of categories in a small window: the one that is least likely to have come about by chance.
+    pub rare: Option<RareCategory>,
+    /// Of a quality series.
+    pub rate: Option<RateMeasurement>,
+}
+
+/// The category of a small window that chance explains least.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RareCategory {
+    pub window: Rate,
+    pub reference: Rate,
+    /// Fisher's, times `tests`.
+    pub p_value: f64,
+    /// Categories that occur.
+    pub tests: u32,
 }
 
 /// Measures all versions of a closed window, in the window's order.
@@ -65,7 +92,7 @@ pub fn measure(plan: &MeasurePlan, window: &ModelWindow) -> Vec<ArmMeasurement> 
         let stable = stable_beside(plan, window, &arms, position);
         let mut series = Vec::with_capacity(version.series.len() * 3);
         for (series_plan, counts) in version.series.iter().zip(&arm.series) {
-            measure_series(series_plan, counts, stable, &mut series);
+            measure_series(series_plan, counts, stable, window.scale, &mut series);
         }
         Some(ArmMeasurement {
             version: arm.version,
@@ -101,6 +128,7 @@ fn measure_series(
     plan: &SeriesPlan,
     counts: &SeriesCounts,
     stable: Option<Arm<'_>>,
+    scale: u32,
     into: &mut Vec<SeriesMeasurement>,
 ) {
     if counts.cells.len() != plan.reference.counts.len() {
@@ -108,8 +136,10 @@ fn measure_series(
     }
     let folded = plan.bins.fold(&counts.cells);
     let n = counts.n();
-    into.push(against_baseline(plan, counts, n, &folded));
-    into.push(quality(plan, counts, n));
+    let mut values = against_baseline(plan, counts, n, &folded);
+    values.tolerance = plan.tolerance(scale);
+    into.push(values);
+    rates::measure(plan, counts, n, 1.0, into);
     if let Some(stable) = stable.and_then(|stable| on_the_same_grid(plan, stable)) {
         into.push(against_stable(plan, counts, n, &folded, stable));
     }
@@ -130,6 +160,7 @@ fn against_baseline(plan: &SeriesPlan, counts: &SeriesCounts, n: u64, folded: &[
     }
     measurement.psi = psi_report(&plan.folded, folded, n, plan.m);
     measurement.js = jensen_shannon::distance(&plan.folded, folded);
+    judge_shares(&mut measurement, &plan.folded, folded);
     measurement
 }
 
@@ -150,25 +181,11 @@ fn against_stable(
     let reference = plan.bins.fold(&stable.cells);
     measurement.psi = psi_report(&reference, folded, n, measurement.m);
     measurement.js = jensen_shannon::distance(&reference, folded);
+    judge_shares(&mut measurement, &reference, folded);
     measurement
 }
 
-/// Rows with and without a usable value, against the baseline's. A value of the wrong type is none: a
-/// pipeline that starts to send strings for numbers leaves no values to compare, and must show here.
-fn quality(plan: &SeriesPlan, counts: &SeriesCounts, n: u64) -> SeriesMeasurement {
-    let mut measurement = without_statistics(plan, counts, counts.rows);
-    measurement.name = format!("{}.missing", plan.reference.name);
-    measurement.of = MeasuredOf::Quality;
-    measurement.kind = SeriesKind::Boolean;
-    measurement.m = plan.m + plan.reference.missing;
-    let window = [n, counts.rows.saturating_sub(n)];
-    let reference = [plan.m, plan.reference.missing];
-    measurement.psi = psi_report(&reference, &window, counts.rows, measurement.m);
-    measurement.js = jensen_shannon::distance(&reference, &window);
-    measurement
-}
-
-fn without_statistics(plan: &SeriesPlan, counts: &SeriesCounts, n: u64) -> SeriesMeasurement {
+pub(super) fn without_statistics(plan: &SeriesPlan, counts: &SeriesCounts, n: u64) -> SeriesMeasurement {
     SeriesMeasurement {
         name: plan.reference.name.clone(),
         of: match plan.reference.of {
@@ -187,7 +204,44 @@ fn without_statistics(plan: &SeriesPlan, counts: &SeriesCounts, n: u64) -> Serie
         ks: None,
         psi: None,
         js: None,
+        tolerance: 0.0,
+        phi: 1.0,
+        psi_beyond: None,
+        rare: None,
+        rate: None,
     }
+}
+
+/// What a budget verdict needs of bins or categories: PSI at its limits, and in small windows the rarest category.
+fn judge_shares(measurement: &mut SeriesMeasurement, reference: &[u64], window: &[u64]) {
+    let phi = measurement.phi;
+    let n_eff = measurement.n as f64 / phi;
+    if measurement.kind != SeriesKind::Numeric && n_eff < rare::EXACT_BELOW {
+        measurement.rare = rarest(reference, window, phi);
+        return;
+    }
+    let mut beyond = [1.0; 3];
+    for (p, limit) in beyond.iter_mut().zip(verdict::PSI_LIMITS) {
+        *p = match (measurement.kind, measurement.psi) {
+            (SeriesKind::Numeric, Some(found)) => {
+                psi::p_value(found.value, n_eff, measurement.m as f64, reference.len(), limit)
+            }
+            (SeriesKind::Numeric, None) => 1.0,
+            _ => rare::decide(reference, window, phi, limit).unwrap_or(1.0),
+        };
+        // No level of a test is as large as this: what is beyond need not be known.
+        if *p > LARGEST_ALPHA {
+            break;
+        }
+    }
+    measurement.psi_beyond = Some(beyond);
+}
+
+fn rarest(reference: &[u64], window: &[u64], phi: f64) -> Option<RareCategory> {
+    let found = rare::p_value(reference, window, phi)?;
+    let rate = |counts: &[u64]| Rate::new(counts[found.cell], counts.iter().sum());
+    let tests = reference.iter().zip(window).filter(|(r, w)| **r > 0 || **w > 0).count() as u32;
+    Some(RareCategory { window: rate(window)?, reference: rate(reference)?, p_value: found.p_value, tests })
 }
 
 fn ks_report(reference: &[u64], window: &[u64], exact: bool, n: u64, m: u64) -> Option<KsReport> {
@@ -196,7 +250,7 @@ fn ks_report(reference: &[u64], window: &[u64], exact: bool, n: u64, m: u64) -> 
     Some(KsReport { statistic: found.statistic, upper: found.upper, p_value })
 }
 
-fn psi_report(reference: &[u64], window: &[u64], n: u64, m: u64) -> Option<PsiReport> {
+pub(super) fn psi_report(reference: &[u64], window: &[u64], n: u64, m: u64) -> Option<PsiReport> {
     let value = psi::psi(reference, window)?;
     Some(PsiReport { value, p_value: psi::p_value(value, n as f64, m as f64, reference.len(), 0.0) })
 }

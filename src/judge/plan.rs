@@ -1,9 +1,13 @@
 //! What every measurement of a model needs and no window changes: bins and folded references.
 
+use super::evidence::Thin;
+use super::verdict::tests_of_values;
 use crate::baseline::{BaselineSeries, WatchedModel, WatchedSeries, WatchedVersion};
 use crate::cells::Grid;
 use crate::event::{SeriesKind, SeriesOf};
+use crate::stats::pit::LevelBins;
 use crate::stats::psi::DecileBins;
+use crate::stats::sequential::dispersion::Octiles;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -36,8 +40,16 @@ pub(super) struct SeriesPlan {
     pub m: u64,
     /// Every distinct value of the baseline is a cut point.
     pub exact: bool,
+    /// The cells that a rollout's evidence is kept on (features).
+    pub thin: Thin,
+    /// The levels i/256 of the baseline (numeric predictions).
+    pub levels: LevelBins,
+    /// Where φ is taken.
+    pub octiles: Octiles,
     /// The cell of categories that training never saw.
     pub unseen_cell: Option<usize>,
+    /// Categories that training saw once, at most: those behind `other` may all have come once.
+    pub singletons: u64,
 }
 
 impl MeasurePlan {
@@ -48,6 +60,33 @@ impl MeasurePlan {
 
     pub fn watched(&self) -> &WatchedModel {
         &self.watched
+    }
+
+    /// Tests of one evaluation of all versions, of features, predictions and data quality: every version against
+    /// its baseline, and the largest of them (as the canary) against stable.
+    pub fn tests(&self) -> [u64; 3] {
+        let of_version = |version: &VersionPlan| {
+            let mut tests = [0; 3];
+            for series in &version.series {
+                let values = tests_of_values(series.reference.kind);
+                match series.reference.of {
+                    SeriesOf::Feature => tests[0] += values,
+                    SeriesOf::Prediction => tests[1] += values,
+                }
+                tests[2] += if series.reference.kind == SeriesKind::Boolean { 1 } else { 2 };
+            }
+            tests
+        };
+        let mut all = [0; 3];
+        let mut largest = [0; 3];
+        for tests in self.versions.iter().map(of_version) {
+            for class in 0..3 {
+                all[class] += tests[class];
+                largest[class] = tests[class].max(largest[class]);
+            }
+        }
+        // Data quality is compared with the baseline only.
+        [all[0] + largest[0], all[1] + largest[1], all[2]]
     }
 }
 
@@ -72,18 +111,36 @@ impl SeriesPlan {
     fn new(series: &WatchedSeries) -> SeriesPlan {
         let reference = series.reference.clone();
         let bins = DecileBins::from_reference(&reference.counts, reference.kind == SeriesKind::Numeric);
-        let unseen_cell = match &*reference.grid {
-            Grid::Categorical(categories) => Some(usize::from(categories.unseen_cell())),
-            Grid::Numeric(_) | Grid::Boolean => None,
+        let (unseen_cell, singletons) = match &*reference.grid {
+            Grid::Categorical(categories) => {
+                let once = reference.counts[..categories.named().len()].iter().filter(|n| **n == 1).count();
+                let others = reference.counts[usize::from(categories.other_cell())];
+                (Some(usize::from(categories.unseen_cell())), once as u64 + others)
+            }
+            Grid::Numeric(_) | Grid::Boolean => (None, 0),
         };
+        let numeric = reference.kind == SeriesKind::Numeric;
         SeriesPlan {
+            thin: if numeric {
+                Thin::from_reference(&reference.counts)
+            } else {
+                Thin::none(reference.counts.len())
+            },
+            levels: LevelBins::from_reference(&reference.counts),
+            octiles: Octiles::from_reference(&reference.counts, numeric),
             grid_hash: series.grid_hash,
             folded: bins.fold(&reference.counts),
             m: reference.n(),
             exact: reference.distinct <= EXACT_DISTINCT,
             bins,
             unseen_cell,
+            singletons,
             reference,
         }
+    }
+
+    /// What is no drift of this series in windows of `scale` panes, as far as the baseline says so.
+    pub fn tolerance(&self, _scale: u32) -> f64 {
+        0.0
     }
 }

@@ -27,6 +27,16 @@ impl Verdict {
     }
 }
 
+/// How grave a shown effect is: beyond the tolerance, beyond .10, beyond .20 (KS, rates, shares), or PSI beyond
+/// .02, .06, .25. Only a drift or worse pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Warning,
+    Drift,
+    Severe,
+}
+
 /// What a measured series is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -78,6 +88,8 @@ pub struct Report {
     /// The PSI from which a series counts as drift.
     pub threshold: f64,
     pub verdict: Verdict,
+    /// Of the worst series; `null` when none is beyond its tolerance, and with plain thresholds.
+    pub severity: Option<Severity>,
     /// One sentence: which series, how far, or why nothing can be said.
     pub reason: String,
     /// False when source offsets are missing from the window's counts.
@@ -123,6 +135,34 @@ pub struct SeriesReport {
     /// Jensen–Shannon distance (base 2, 0 to 1) on PSI's bins.
     pub js: Option<f64>,
     pub verdict: Verdict,
+    /// What the verdict rests on; `null` with plain thresholds and where nothing could be tested.
+    pub effect: Option<EffectReport>,
+    pub severity: Option<Severity>,
+}
+
+/// The statistic of a series that stands highest, and how sure it is (statistics.md §8.2, §8.3).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EffectReport {
+    /// `ks`, `psi`, `share` (difference of one category's shares) or `rate` (difference of rates).
+    pub metric: String,
+    /// The measured effect.
+    pub value: f64,
+    /// The interval of the true effect at 1 − `alpha`: KS distance ∓ sqrt(ln(2/α)/(2·n_e)), n_e = nm/(n+m) of n/φ
+    /// values; differences by Newcombe's rule (§6). `null` for PSI, which is tested at its limits instead.
+    pub lower: Option<f64>,
+    pub upper: Option<f64>,
+    /// Effects up to here are no drift.
+    pub tolerance: f64,
+    /// P(an effect this large when the true one is `tolerance`): P1 (§2) of KS, noncentral χ² (§3) of PSI, exact
+    /// or normal 2×2 tests of shares and rates.
+    pub p_value: f64,
+    /// The level of this test: the model's budget of false alarms over all tests of a day (§4.3).
+    pub alpha: f64,
+    /// The autocorrelation factor φ: n values count as n/φ (§4.4).
+    pub phi: f64,
+    /// The smallest effect that this window shows with power .8: `tolerance + (c + .42)/√n_e`,
+    /// c = sqrt(ln(2/α)/2), of KS (§8.3); `tolerance + (z_{α/2} + .84)·sqrt(P(1−P)/n_e)` of rates and shares.
+    pub smallest: Option<f64>,
 }
 
 /// Two-sample Kolmogorov–Smirnov on rank cells.

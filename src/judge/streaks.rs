@@ -1,18 +1,33 @@
 //! How many windows in a row each series has been beyond its thresholds: the verdicts' memory.
 
 use super::measure::SeriesMeasurement;
+use super::rates::SUFFIXES;
 use super::report::{MeasuredOf, Reference};
 use super::verdict::Level;
 use crate::baseline::WatchedModel;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Windows in a row at a level.
+/// Evaluations in a row below the held level after which it falls.
+pub const CALM_TO_CLEAR: u32 = 2;
+/// Panes a level is held at least.
+const LEAST_HOLD: u32 = 3;
+
+/// What the windows of a series of one scale have been: windows in a row at a level (plain thresholds), or the
+/// level that is held (budget).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Streak {
-    /// At warning level or worse.
+    /// Windows in a row at warning level or worse.
     pub warning: u32,
+    /// Windows in a row at drift level or worse.
     pub drift: u32,
+    /// The level that was raised and is not cleared yet.
+    pub held: Level,
+    /// Evaluations in a row below it.
+    pub calm: u32,
+    /// Evaluations since it was raised.
+    pub age: u32,
 }
 
 impl Streak {
@@ -22,7 +37,29 @@ impl Streak {
         Streak {
             warning: next(self.warning, level >= Level::Warning),
             drift: next(self.drift, level >= Level::Drift),
+            ..self
         }
+    }
+
+    /// Nothing to remember.
+    fn is_quiet(self) -> bool {
+        self.warning == 0 && self.drift == 0 && self.held == Level::Below
+    }
+
+    /// The held level after one more window of `scale` panes: raised at once (the budget has paid for it),
+    /// lowered to what is seen after [`CALM_TO_CLEAR`] evaluations in a row below it, and held for at least three
+    /// panes of event time (statistics.md §8.2).
+    pub fn hold(self, scale: u32, level: Level) -> Streak {
+        if level >= self.held {
+            let age = if level > self.held { 0 } else { self.age.saturating_add(1) };
+            return Streak { held: level, calm: 0, age, ..self };
+        }
+        let (calm, age) = (self.calm.saturating_add(1), self.age.saturating_add(1));
+        let panes = age.saturating_mul((scale / 4).max(1));
+        if calm >= CALM_TO_CLEAR && panes >= LEAST_HOLD {
+            return Streak { held: level, calm: 0, age: 0, ..self };
+        }
+        Streak { calm, age, ..self }
     }
 }
 
@@ -69,22 +106,22 @@ impl Streaks {
         self.counts.get(&StreakKey::new(version, scale, measurement)).copied().unwrap_or_default()
     }
 
-    /// Counts one more window at `level` and returns the streak with it.
-    pub fn advance(
+    /// Moves the streak of a series by one window and returns it.
+    pub fn follow(
         &mut self,
         version: &str,
         scale: u32,
         measurement: &SeriesMeasurement,
-        level: Level,
+        next: impl FnOnce(Streak) -> Streak,
     ) -> Streak {
         let key = StreakKey::new(version, scale, measurement);
-        if level == Level::Below {
+        let streak = next(self.counts.get(&key).copied().unwrap_or_default());
+        if streak.is_quiet() {
             self.counts.remove(&key);
-            return Streak::default();
+        } else {
+            self.counts.insert(key, streak);
         }
-        let streak = self.counts.entry(key).or_default();
-        *streak = streak.advance(level);
-        *streak
+        streak
     }
 
     /// Forgets versions and series that are no longer watched. Call after restoring and on a new configuration.
@@ -92,7 +129,7 @@ impl Streaks {
         self.counts.retain(|key, _| {
             let version = watched.versions.iter().find(|version| version.version == key.version);
             let name = match key.of {
-                MeasuredOf::Quality => key.series.strip_suffix(".missing").unwrap_or(&key.series),
+                MeasuredOf::Quality => of_series(&key.series),
                 MeasuredOf::Feature | MeasuredOf::Prediction => &key.series,
             };
             version.is_some_and(|version| version.series.iter().any(|one| one.reference.name == name))
@@ -106,6 +143,11 @@ impl Streaks {
     pub fn is_empty(&self) -> bool {
         self.counts.is_empty()
     }
+}
+
+/// The series that a quality series is of.
+fn of_series(name: &str) -> &str {
+    SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
 }
 
 impl StreakKey {

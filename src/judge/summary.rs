@@ -1,9 +1,9 @@
 //! Measurements → reports: verdicts of all series, the worst of them, and why in one sentence.
 
 use super::measure::{ArmMeasurement, SeriesMeasurement, ratio};
-use super::report::{MeasuredOf, Reference, Report, SeriesReport, Verdict, Window};
+use super::report::{EffectReport, MeasuredOf, Reference, Report, SeriesReport, Severity, Verdict, Window};
 use super::streaks::{Streak, Streaks};
-use super::verdict::{Excess, Level, Thresholds, excess, verdict};
+use super::verdict::{Excess, Judgement, Level, VerdictRules};
 use super::window::ModelWindow;
 use crate::baseline::WatchedModel;
 use crate::event::SeriesKind;
@@ -16,35 +16,39 @@ pub fn build_reports(
     watched: &WatchedModel,
     window: &ModelWindow,
     measurements: &[ArmMeasurement],
-    thresholds: &Thresholds,
+    rules: &VerdictRules,
     streaks: &mut Streaks,
 ) -> Vec<Report> {
-    measurements.iter().map(|arm| build_report(watched, window, arm, thresholds, streaks)).collect()
+    measurements.iter().map(|arm| build_report(watched, window, arm, rules, streaks)).collect()
 }
 
 /// A series that weighs in its report's verdict.
 struct Judged<'a> {
     measurement: &'a SeriesMeasurement,
     verdict: Verdict,
+    severity: Option<Severity>,
     excess: Option<Excess>,
     streak: Streak,
+    /// The smallest effect that would have been seen.
+    smallest: Option<(&'static str, f64)>,
 }
 
 fn build_report(
     watched: &WatchedModel,
     window: &ModelWindow,
     arm: &ArmMeasurement,
-    thresholds: &Thresholds,
+    rules: &VerdictRules,
     streaks: &mut Streaks,
 ) -> Report {
     let version = watched.versions.get(arm.version.version as usize).map_or("", |one| &one.version);
     let obstacle = obstacle(arm);
-    let judge_one = |measurement| judge_series(version, window, measurement, &obstacle, thresholds, streaks);
-    let judged: Vec<Judged<'_>> = arm.series.iter().map(judge_one).collect();
+    let judge_one = |measurement| judge_series(version, window, measurement, &obstacle, rules, streaks);
+    let judged: Vec<Judged<'_>> = arm.series.iter().filter(|one| rules.judges(one)).map(judge_one).collect();
     let (verdict, reason) = match obstacle {
         Some(reason) => (Verdict::Inconclusive, reason),
-        None => conclude(&judged, arm.events, thresholds),
+        None => conclude(&judged, arm.events, rules),
     };
+    let against_baseline = judged.iter().filter(|one| one.measurement.reference == Reference::Baseline);
     Report {
         model: watched.id.name.clone(),
         namespace: watched.id.namespace.clone(),
@@ -62,8 +66,9 @@ fn build_report(
         series: judged.iter().map(series_report).collect(),
         feature_drift_score: largest_psi(&arm.series, MeasuredOf::Feature),
         prediction_drift_score: largest_psi(&arm.series, MeasuredOf::Prediction),
-        threshold: thresholds.psi_drift,
+        threshold: rules.psi_of_drift(),
         verdict,
+        severity: against_baseline.filter_map(|one| one.severity).max(),
         reason,
         complete: arm.complete,
     }
@@ -82,74 +87,127 @@ fn judge_series<'a>(
     window: &ModelWindow,
     measurement: &'a SeriesMeasurement,
     obstacle: &Option<String>,
-    thresholds: &Thresholds,
+    rules: &VerdictRules,
     streaks: &mut Streaks,
 ) -> Judged<'a> {
-    let excess = excess(thresholds, measurement);
+    let Judgement { excess, smallest } = rules.judge(measurement);
     let streak = match excess {
         Some(excess) if obstacle.is_none() && !window.revised => {
-            streaks.advance(version, window.scale, measurement, excess.level)
+            let next = |streak| rules.follow(streak, window.scale, excess.level);
+            streaks.follow(version, window.scale, measurement, next)
         }
         _ => streaks.get(version, window.scale, measurement),
     };
-    let verdict = match obstacle {
-        Some(_) => Verdict::Inconclusive,
-        None => verdict(thresholds, measurement, streak),
+    let (verdict, severity) = match (obstacle, excess) {
+        (None, Some(excess)) => rules.verdict(excess.level, streak),
+        _ => (Verdict::Inconclusive, None),
     };
-    Judged { measurement, verdict, excess, streak }
+    Judged { measurement, verdict, severity, excess, streak, smallest }
 }
 
 /// The worst verdict against the baseline, and the sentence for it.
-fn conclude(judged: &[Judged<'_>], events: u64, thresholds: &Thresholds) -> (Verdict, String) {
+fn conclude(judged: &[Judged<'_>], events: u64, rules: &VerdictRules) -> (Verdict, String) {
     let against_baseline = || {
         judged.iter().filter(|one| one.measurement.reference == Reference::Baseline && one.excess.is_some())
     };
     for verdict in [Verdict::Drift, Verdict::Warning] {
         let with_it = || against_baseline().filter(|one| one.verdict == verdict);
-        if let Some(worst) = with_it().max_by(|a, b| weight(a).total_cmp(&weight(b))) {
+        if let Some(worst) = with_it().max_by(|a, b| rank(a).total_cmp(&rank(b))) {
             let others = with_it().count() - 1;
             let more = if others > 0 { format!(" ({others} more series too)") } else { String::new() };
-            return (verdict, format!("{} for {}{more}.", describe(worst), windows(worst, verdict)));
+            return (verdict, format!("{}{more}.", describe(worst, verdict)));
         }
     }
-    if against_baseline().next().is_none() {
-        return (Verdict::Inconclusive, too_little(events, thresholds.min_samples));
+    if !against_baseline().any(|one| one.measurement.of != MeasuredOf::Quality) {
+        return (Verdict::Inconclusive, too_little(judged, events, rules.min_samples()));
     }
     let suspects = against_baseline().filter(|one| level(one) > Level::Below);
-    let reason = match suspects.max_by(|a, b| weight(a).total_cmp(&weight(b))) {
-        Some(worst) => {
+    let reason = match (suspects.max_by(|a, b| rank(a).total_cmp(&rank(b))), rules) {
+        (Some(worst), VerdictRules::Thresholds(thresholds)) => {
             let wanted = thresholds.evaluations.max(1);
-            format!("{} in {} of the {wanted} windows needed.", describe(worst), worst.streak.warning.max(1))
+            let count = worst.streak.warning.max(1);
+            format!("{} in {count} of the {wanted} windows needed.", against(worst))
         }
-        None => format!(
+        (_, VerdictRules::Thresholds(thresholds)) => format!(
             "No series of {} reaches PSI {} or KS {} against the baseline.",
             against_baseline().count(),
             thresholds.psi_warning,
             thresholds.ks_warning
         ),
+        (_, VerdictRules::Budget(_)) => all_within(against_baseline()),
     };
     (Verdict::Healthy, reason)
 }
 
-fn weight(judged: &Judged<'_>) -> f64 {
-    judged.excess.map_or(0.0, |excess| excess.weight)
+/// Nothing was found: how much would have been.
+fn all_within<'a>(judged: impl Iterator<Item = &'a Judged<'a>>) -> String {
+    let (mut count, mut largest) = (0, None);
+    for one in judged {
+        count += 1;
+        if one.measurement.of != MeasuredOf::Quality
+            && let Some((metric, effect)) = one.smallest
+            && largest.is_none_or(|(_, other)| effect > other)
+        {
+            largest = Some((metric, effect));
+        }
+    }
+    let seen = largest.map_or(String::new(), |(metric, effect)| {
+        format!("; {} of {effect:.2} or more would have been seen in any", metric_name(metric))
+    });
+    format!("No series of {count} is shown to be beyond its tolerance{seen}.")
+}
+
+fn rank(judged: &Judged<'_>) -> f64 {
+    // By what is seen now before what is only held.
+    judged.excess.map_or(0.0, |excess| f64::from(excess.level as u8) * 1e3 + excess.weight)
 }
 
 fn level(judged: &Judged<'_>) -> Level {
     judged.excess.map_or(Level::Below, |excess| excess.level)
 }
 
-fn describe(judged: &Judged<'_>) -> String {
+fn metric_name(metric: &str) -> String {
+    match metric {
+        "share" => "a share's change".to_owned(),
+        "rate" => "a rate's change".to_owned(),
+        metric => metric.to_uppercase(),
+    }
+}
+
+/// Which series, how far, and how sure.
+fn describe(judged: &Judged<'_>, verdict: Verdict) -> String {
     let Some(excess) = judged.excess else {
         return String::new();
     };
+    let Some(certainty) = excess.certainty else {
+        return format!("{} for {}", against(judged), windows(judged, verdict));
+    };
+    let shown = match certainty.interval {
+        _ if excess.level == Level::Below => {
+            "is back within its tolerance, not yet for long enough".to_owned()
+        }
+        Some((lower, _)) => format!("at least {lower:.3} is certain (limit {})", excess.threshold),
+        None => format!("surely beyond {}", excess.threshold),
+    };
+    format!("{} {:.3} against the baseline, {shown}", named(judged, excess.metric), excess.value)
+}
+
+fn named(judged: &Judged<'_>, metric: &str) -> String {
     let of = match judged.measurement.of {
         MeasuredOf::Feature => "Feature",
         MeasuredOf::Prediction => "Prediction",
         MeasuredOf::Quality => "Data quality",
     };
-    let (name, metric) = (&judged.measurement.name, excess.metric.to_uppercase());
-    format!("{of} {name}: {metric} {:.3} against the baseline reaches {}", excess.value, excess.threshold)
+    format!("{of} {}: {}", judged.measurement.name, metric_name(metric))
+}
+
+/// With plain thresholds: which series reaches which.
+fn against(judged: &Judged<'_>) -> String {
+    let Some(excess) = judged.excess else {
+        return String::new();
+    };
+    let named = named(judged, excess.metric);
+    format!("{named} {:.3} against the baseline reaches {}", excess.value, excess.threshold)
 }
 
 fn windows(judged: &Judged<'_>, verdict: Verdict) -> String {
@@ -157,14 +215,24 @@ fn windows(judged: &Judged<'_>, verdict: Verdict) -> String {
     if count == 1 { "1 window".to_owned() } else { format!("{count} windows in a row") }
 }
 
-fn too_little(events: u64, min_samples: u64) -> String {
+fn too_little(judged: &[Judged<'_>], events: u64, min_samples: u64) -> String {
     if events < min_samples {
         return format!(
             "{events} events, {} short of the {min_samples} a verdict needs.",
             min_samples - events
         );
     }
-    format!("{events} events, but no series has the {min_samples} values a verdict needs.")
+    let values = judged.iter().filter(|one| {
+        one.measurement.reference == Reference::Baseline && one.measurement.of != MeasuredOf::Quality
+    });
+    let smallest = values.filter_map(|one| one.smallest).reduce(|a, b| if b.1 < a.1 { b } else { a });
+    match smallest {
+        Some((metric, effect)) => format!(
+            "{events} events, too few: {} below {effect:.2} would not have been seen in any series.",
+            metric_name(metric)
+        ),
+        None => format!("{events} events, but no series has the {min_samples} values a verdict needs."),
+    }
 }
 
 fn largest_psi(series: &[SeriesMeasurement], of: MeasuredOf) -> Option<f64> {
@@ -195,5 +263,23 @@ fn series_report(judged: &Judged<'_>) -> SeriesReport {
         psi: measurement.psi,
         js: measurement.js,
         verdict: judged.verdict,
+        effect: effect_report(judged),
+        severity: judged.severity,
     }
+}
+
+fn effect_report(judged: &Judged<'_>) -> Option<EffectReport> {
+    let excess = judged.excess?;
+    let certainty = excess.certainty?;
+    Some(EffectReport {
+        metric: excess.metric.to_owned(),
+        value: excess.value,
+        lower: certainty.interval.map(|(lower, _)| lower),
+        upper: certainty.interval.map(|(_, upper)| upper),
+        tolerance: certainty.tolerance,
+        p_value: certainty.p_value,
+        alpha: certainty.alpha,
+        phi: judged.measurement.phi,
+        smallest: judged.smallest.map(|(_, effect)| effect),
+    })
 }

@@ -4,11 +4,11 @@ use super::measure::{SeriesMeasurement, measure};
 use super::plan::MeasurePlan;
 use super::report::{MeasuredOf, Reference, Report, Verdict};
 use super::streaks::Streaks;
-use super::verdict::{Level, Thresholds};
+use super::verdict::{Level, Thresholds, VerdictRules};
 use crate::baseline::Rollout;
 use crate::event::Role;
 
-const THRESHOLDS: Thresholds = Thresholds {
+const PLAIN: Thresholds = Thresholds {
     psi_warning: 0.1,
     psi_drift: 0.25,
     ks_warning: 0.1,
@@ -16,6 +16,7 @@ const THRESHOLDS: Thresholds = Thresholds {
     min_samples: 500,
     evaluations: 2,
 };
+const THRESHOLDS: VerdictRules = VerdictRules::Thresholds(PLAIN);
 const SHIFTED: Traffic = Traffic { amount: 0.4, ..HEALTHY };
 /// KS .15: a warning, not drift. PSI of a tenth beyond the range is larger, so it is taken out of the verdict.
 const NUDGED: Traffic = Traffic { amount: 0.15, ..HEALTHY };
@@ -47,9 +48,9 @@ fn every_series_is_measured_against_its_baseline_and_the_shared_ones_against_sta
     let measured = measure(&MeasurePlan::new(&model), &window(&model, 0, HEALTHY, SHIFTED, 1));
     assert_eq!(measured.len(), 2);
     assert_eq!((measured[0].role, measured[1].role), (Some(Role::Stable), Some(Role::Canary)));
-    // 6 series and 6 of their missing values; the canary also 4 features and the class against stable. The
-    // scores stand on other grids and are compared as ranks only.
-    assert_eq!((measured[0].series.len(), measured[1].series.len()), (12, 17));
+    // 6 series, 6 of their missing values, 5 of unseen or out-of-range ones; the canary also 4 features and the
+    // class against stable. The scores stand on other grids and are compared as ranks only.
+    assert_eq!((measured[0].series.len(), measured[1].series.len()), (17, 22));
     let baseline = find(&measured[1].series, "amount", MeasuredOf::Feature, Reference::Baseline);
     let ks = baseline.ks.expect("numeric");
     assert!((0.35..0.45).contains(&ks.statistic), "{ks:?}");
@@ -110,7 +111,8 @@ fn drift_is_said_in_the_second_window_in_a_row_and_not_before() {
 #[test]
 fn a_drift_level_window_counts_for_the_warning_streak() {
     let model = watched(true);
-    let thresholds = Thresholds { psi_warning: 99.0, psi_drift: 99.0, ..THRESHOLDS };
+    let plain = Thresholds { psi_warning: 99.0, psi_drift: 99.0, ..PLAIN };
+    let thresholds = VerdictRules::Thresholds(plain);
     let mut streaks = Streaks::default();
     let mut verdicts = Vec::new();
     for (number, traffic) in [NUDGED, SHIFTED, SHIFTED, NUDGED].iter().enumerate() {
@@ -148,7 +150,7 @@ fn a_threshold_is_reached_at_its_value() {
     one.psi = None;
     for (statistic, level) in [(0.2, Level::Drift), (0.1, Level::Warning), (0.099_999, Level::Below)] {
         one.ks.as_mut().expect("numeric").statistic = statistic;
-        assert_eq!(super::verdict::excess(&THRESHOLDS, &one).expect("enough values").level, level);
+        assert_eq!(THRESHOLDS.excess(&one).expect("enough values").level, level);
     }
 }
 
@@ -216,5 +218,6 @@ fn counts_of_another_layout_are_left_out_and_never_panic() {
     odd.arms[1].version.version = 99;
     let (measurements, reports) = fixture::judge(&model, &odd, &THRESHOLDS, &mut Streaks::default());
     assert_eq!((measurements.len(), reports.len()), (1, 1));
-    assert_eq!(measurements[0].series.len(), 4);
+    // The two series that are left, their missing values, and what lies beyond their range.
+    assert_eq!(measurements[0].series.len(), 6);
 }

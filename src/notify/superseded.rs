@@ -51,7 +51,11 @@ fn rank(kind: Decision) -> u8 {
     match kind {
         Decision::Rollback => 2,
         Decision::Resume => 1,
-        Decision::Pause | Decision::Continue | Decision::Hold | Decision::Inconclusive => 0,
+        Decision::Pause
+        | Decision::Continue
+        | Decision::Hold
+        | Decision::Inconclusive
+        | Decision::Promote => 0,
     }
 }
 

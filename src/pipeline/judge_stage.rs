@@ -3,7 +3,7 @@
 //! A partition's judge is restored when the partition is assigned, and thrown away when it is revoked or a
 //! transaction fails: everything it needs stands in Kafka.
 
-use super::clock::now;
+use super::judge_metrics::{note, publish};
 use super::restore::{self, Slot};
 use super::supervise::StageEnd;
 use super::tally_stage::Shared;
@@ -11,7 +11,6 @@ use crate::config::OwnTopics;
 use crate::event::{EventTime, ModelId};
 use crate::http::gauges::DriftGauges;
 use crate::http::health::Stage;
-use crate::judge::report::Report;
 use crate::judge::{JudgeConfig, Step, pane_key};
 use crate::metrics::Metrics;
 use crate::policy::evaluate::{Conclusion, ModelRules, evaluate};
@@ -44,8 +43,6 @@ const PANES_AT_ONCE: usize = 1;
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(1);
 /// How often the source topics' partition counts are looked at.
 const COUNT_PARTITIONS_EVERY: Duration = Duration::from_secs(30);
-/// Panes without an event after which a version's gauges are taken down: the longest window.
-const RETIRE_AFTER_PANES: i64 = 64;
 
 /// The rules of all models of a watch, in its order.
 pub type RulesOf = Arc<dyn Fn(&crate::baseline::Watch) -> Vec<ModelRules> + Send + Sync>;
@@ -66,23 +63,23 @@ pub struct JudgeSettings {
     pub clock_margin_ms: i64,
 }
 
-struct JudgeAssignment {
-    settings: JudgeSettings,
-    metrics: Arc<Metrics>,
-    stage: Stage,
-    watch: Arc<crate::baseline::Watch>,
-    expected: Mutex<BTreeSet<SourceKey>>,
-    slots: Mutex<BTreeMap<i32, Slot>>,
+pub(super) struct JudgeAssignment {
+    pub(super) settings: JudgeSettings,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) stage: Stage,
+    pub(super) watch: Arc<crate::baseline::Watch>,
+    pub(super) expected: Mutex<BTreeSet<SourceKey>>,
+    pub(super) slots: Mutex<BTreeMap<i32, Slot>>,
     /// Partition → number of its assignment: tells its present slot from an earlier one.
-    lives: Mutex<BTreeMap<i32, u64>>,
-    gauges: Mutex<DriftGauges>,
+    pub(super) lives: Mutex<BTreeMap<i32, u64>>,
+    pub(super) gauges: Mutex<DriftGauges>,
     /// End of the last window of each version.
-    seen: Mutex<BTreeMap<ModelId, BTreeMap<String, EventTime>>>,
+    pub(super) seen: Mutex<BTreeMap<ModelId, BTreeMap<String, EventTime>>>,
     /// Why the stage must be rebuilt.
-    broken: Mutex<Option<String>>,
+    pub(super) broken: Mutex<Option<String>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
@@ -371,34 +368,6 @@ fn close_more(assignment: &JudgeAssignment, partition: i32, pending: &mut Pendin
     }
 }
 
-fn note(assignment: &JudgeAssignment, slot: &Slot, step: &Step) {
-    let (metrics, notes) = (&assignment.metrics, &step.notes);
-    for incomplete in &notes.incomplete {
-        let kind = format!("{:?}", incomplete.fit).to_lowercase();
-        metrics.incomplete_flushes.with_label_values(&[&kind]).inc();
-        tracing::warn!(
-            topic = incomplete.source.topic,
-            partition = incomplete.source.partition,
-            kind,
-            missing = ?incomplete.missing,
-            "source offsets do not continue: reports are marked incomplete"
-        );
-    }
-    metrics.duplicate_flushes.inc_by(notes.duplicate_flushes);
-    metrics.late_events.with_label_values(&["revised"]).inc_by(notes.late_revised);
-    metrics.late_events.with_label_values(&["late_dropped"]).inc_by(notes.late_dropped);
-    metrics.foreign_deltas.inc_by(notes.foreign_deltas);
-    if notes.closed_early > 0 {
-        metrics.panes_closed_early.inc_by(notes.closed_early);
-        tracing::warn!(panes = notes.closed_early, "open panes held too much: the oldest were closed early");
-    }
-    if let Some(watermark) = notes.watermark {
-        for id in slot.ids() {
-            metrics.watermark.with_label_values(&[&id.name, &id.namespace]).set(watermark as f64 / 1000.0);
-        }
-    }
-}
-
 fn conclude(
     assignment: &JudgeAssignment,
     slot: &mut Slot,
@@ -447,54 +416,9 @@ fn commit(
         return Err("the consumer is no member of its group".to_owned().into());
     }
     producer.run(transaction, COMMIT_LIMIT)?;
+    lock(&assignment.slots).values_mut().for_each(Slot::note_stored);
     assignment.stage.succeeded();
     publish(assignment, &std::mem::take(&mut pending.conclusions));
     *pending = Pending::default();
     Ok(())
-}
-
-/// Gauges show only what was committed.
-fn publish(assignment: &JudgeAssignment, conclusions: &[Conclusion]) {
-    let mut gauges = lock(&assignment.gauges);
-    for conclusion in conclusions {
-        for report in &conclusion.reports {
-            gauges.publish(&assignment.metrics, report, assignment.settings.max_exported_series);
-            if !report.complete {
-                assignment.metrics.incomplete.with_label_values(&[&report.model]).inc();
-            }
-            if report.window.scale == 1 && report.revision == 0 {
-                note_end(assignment, &mut gauges, report);
-            }
-        }
-        for action in &conclusion.actions {
-            tracing::warn!(
-                key = action.idempotency_key,
-                reason = action.reason,
-                "action asked of the rollout controller"
-            );
-        }
-        for alert in &conclusion.alerts {
-            tracing::warn!(id = alert.alert_id, reason = alert.reason, "alert");
-        }
-    }
-}
-
-/// Observes how old a fresh report is, and retires the gauges of versions that are seen no more.
-fn note_end(assignment: &JudgeAssignment, gauges: &mut DriftGauges, report: &Report) {
-    let Ok(end) = EventTime::parse_rfc3339(&report.window.end) else { return };
-    let age = (now().0 - end.0).max(0) as f64 / 1000.0;
-    let labels = [report.model.as_str(), report.namespace.as_str()];
-    assignment.metrics.event_to_report.with_label_values(&labels).observe(age);
-    let mut seen = lock(&assignment.seen);
-    let id = ModelId { namespace: report.namespace.clone(), name: report.model.clone() };
-    let versions = seen.entry(id).or_default();
-    versions.insert(report.model_version.clone(), end);
-    let oldest = EventTime(end.0 - RETIRE_AFTER_PANES * assignment.settings.judge.pane_ms);
-    versions.retain(|version, last| {
-        let stays = *last >= oldest;
-        if !stays {
-            gauges.retire(&assignment.metrics, &report.namespace, &report.model, Some(version));
-        }
-        stays
-    });
 }

@@ -35,6 +35,8 @@ const ENCODED_CELL: usize = 4;
 const GAUGE: usize = 1_024;
 /// Gauges of a series: seven statistics, four scales, two references.
 const GAUGES_PER_SERIES: usize = 56;
+/// A rollout's evidence of one series: two numbers for each of up to 300 cells, and what goes with them.
+const EVIDENCE_PER_SERIES: usize = 6 * 1_024;
 /// Windows that one pane with data ends up in, with the empty panes behind it.
 const WINDOWS_PER_PANE: usize = 13;
 /// What the allocator keeps beside what was asked of it: a fifth.
@@ -127,8 +129,18 @@ fn judge(config: &Config, watch: &Watch, cluster: Cluster) -> Vec<(&'static str,
         ("open panes", dense.values().map(open).sum()),
         ("kept sums", kept),
         ("windows", WINDOWS_PER_PANE * largest + 3 * 16 * MIB),
+        // In the slot, and as the records of a transaction.
+        ("evidence", 2 * largest_versions(watch) * EVIDENCE_PER_SERIES),
         ("gauges", watch.models.iter().map(|model| exported((model, most))).sum()),
     ]
+}
+
+/// Series that a canary may have, of all models: what evidence is kept of.
+fn largest_versions(watch: &Watch) -> usize {
+    let largest = |model: &crate::baseline::WatchedModel| {
+        model.versions.iter().map(|version| version.series.len()).max().unwrap_or(0)
+    };
+    watch.models.iter().map(largest).sum()
 }
 
 fn versions(watch: &Watch) -> impl Iterator<Item = &crate::baseline::WatchedVersion> {

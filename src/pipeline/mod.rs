@@ -14,6 +14,7 @@ mod clock;
 mod dead_letters;
 mod http_side;
 mod idle;
+mod judge_metrics;
 mod judge_stage;
 mod memory;
 mod notify_stage;
@@ -268,13 +269,15 @@ fn tally_settings(config: &Config, client: &ClientSettings, thread: usize) -> ta
 fn judge_settings(config: &Config, client: &ClientSettings) -> judge_stage::JudgeSettings {
     let windows = &config.windows;
     let models = config.models.clone();
+    let pane_ms = millis(windows.pane);
     let rules = move |watch: &Watch| -> Vec<ModelRules> {
         let rules_of = |watched: &crate::baseline::WatchedModel| {
             let found = models.iter().find(|model| model.id == watched.id);
+            let plan = MeasurePlan::new(watched);
             ModelRules {
-                plan: MeasurePlan::new(watched),
-                thresholds: found.map(|model| model.thresholds).unwrap_or_default(),
-                policy: found.map(|model| model.policy).unwrap_or_default(),
+                verdicts: found.map(|model| model.verdicts).unwrap_or_default().rules(&plan, pane_ms),
+                plan,
+                policy: found.map(|model| model.policy.clone()).unwrap_or_default(),
             }
         };
         watch.models.iter().map(rules_of).collect()

@@ -4,6 +4,7 @@ use super::judge_stage::JudgeSettings;
 use crate::baseline::Watch;
 use crate::config::OwnTopics;
 use crate::event::ModelId;
+use crate::judge::evidence::{EvidenceHead, EvidenceRecord};
 use crate::judge::window::ModelWindow;
 use crate::judge::{Judge, MergeState};
 use crate::policy::evaluate::{Conclusion, ModelMemory, ModelRules};
@@ -26,6 +27,8 @@ pub(super) struct Slot {
     pub(super) judge: Judge,
     /// Index in the watch → rules and memory, of the models that meet in this partition.
     models: BTreeMap<u32, (ModelRules, ModelMemory)>,
+    /// Models whose evidence is stored as it is: by index, the head it was stored with.
+    stored: BTreeMap<u32, EvidenceHead>,
 }
 
 impl Slot {
@@ -51,13 +54,24 @@ impl Slot {
             ..Outgoing::default()
         };
         let mut records = vec![record(MERGE_KEY.to_owned(), self.judge.state().encode_to_vec())];
-        for (rules, memory) in self.models.values() {
+        for (index, (rules, memory)) in &self.models {
+            let id = &rules.plan.watched().id;
             match serde_json::to_vec(memory) {
-                Ok(json) => records.push(record(memory_key(&rules.plan.watched().id), json)),
+                Ok(json) => records.push(record(memory_key(id), json)),
                 Err(error) => tracing::error!(%error, "a model's memory could not be written"),
+            }
+            if self.stored.get(index) != Some(&memory.evidence.head) {
+                let evidence = memory.evidence.records(id);
+                records.extend(evidence.map(|one| record(one.key(), one.encode_to_vec())));
             }
         }
         records
+    }
+
+    /// What [`Slot::state_records`] gave has been committed: evidence is written again when it has grown.
+    pub(super) fn note_stored(&mut self) {
+        let heads = self.models.iter().map(|(index, (_, memory))| (*index, memory.evidence.head.clone()));
+        self.stored = heads.collect();
     }
 }
 
@@ -84,10 +98,17 @@ pub(super) fn slot<C: ConsumerContext>(
     let (low, partitions) = tallies(member, own, partition)?;
     let mut state: Option<MergeState> = None;
     let mut memories: BTreeMap<Vec<u8>, ModelMemory> = BTreeMap::new();
+    let mut evidence: BTreeMap<Vec<u8>, EvidenceRecord> = BTreeMap::new();
     let mut unreadable = 0;
     read(reader, &own.state, partition, ReadFrom::Beginning, |key, payload| match payload {
         Some(payload) if key == MERGE_KEY.as_bytes() => match MergeState::decode(payload) {
             Ok(found) => state = Some(found),
+            Err(_) => unreadable += 1,
+        },
+        Some(payload) if EvidenceRecord::is_key(key) => match EvidenceRecord::decode(payload) {
+            Ok(found) => {
+                evidence.insert(key.to_vec(), found);
+            }
             Err(_) => unreadable += 1,
         },
         Some(payload) => match serde_json::from_slice(payload) {
@@ -121,10 +142,14 @@ pub(super) fn slot<C: ConsumerContext>(
             let mut memory = memories.remove(memory_key(id).as_bytes()).unwrap_or_default();
             memory.streaks.retain_watched(rules.plan.watched());
             memory.rollout.retain_watched(rules.plan.watched());
+            let of_model = |one: &&EvidenceRecord| one.namespace == id.namespace && one.model == id.name;
+            evidence.values().filter(of_model).for_each(|one| memory.evidence.restore(one));
             models.insert(index as u32, (rules.clone(), memory));
         }
     }
-    Ok(Slot { judge, models })
+    let mut slot = Slot { judge, models, stored: BTreeMap::new() };
+    slot.note_stored();
+    Ok(slot)
 }
 
 /// The first offset of a tallies partition, and how many partitions there are.

@@ -19,6 +19,8 @@ pub enum Decision {
     Rollback,
     /// What a pause was for has passed (off by default).
     Resume,
+    /// A difference that matters is excluded: nothing speaks against more traffic. Said, never sent.
+    Promote,
 }
 
 impl Decision {
@@ -30,6 +32,7 @@ impl Decision {
             Decision::Pause => "pause",
             Decision::Rollback => "rollback",
             Decision::Resume => "resume",
+            Decision::Promote => "promote",
         }
     }
 }

@@ -6,7 +6,7 @@ use super::state::{Latch, RolloutState};
 use super::step::Evaluation;
 use crate::judge::measure::{ArmMeasurement, SeriesMeasurement};
 use crate::judge::report::{Reference, Report, Verdict};
-use crate::judge::verdict::{Level, excess};
+use crate::judge::verdict::Level;
 use std::collections::BTreeMap;
 
 /// Findings carried by one action or alert, at most; the farthest come first.
@@ -19,8 +19,8 @@ pub(super) fn drift(evaluation: &Evaluation<'_>, state: &mut RolloutState) -> Ve
         let latches = state.drift.entry(report.model_version.clone()).or_default();
         if move_latch(latches, evaluation, calm_verdict(evaluation, report, arm)) {
             let of_report = |one: &SeriesMeasurement| {
-                let excess = excess(evaluation.thresholds, one)?;
-                let far = one.reference == Reference::Baseline && excess.level == Level::Drift;
+                let excess = evaluation.verdicts.excess(one)?;
+                let far = one.reference == Reference::Baseline && excess.level >= Level::Drift;
                 far.then(|| (excess.weight, finding(one, &excess)))
             };
             let mut found: Vec<(f64, Finding)> = arm.series.iter().filter_map(of_report).collect();
@@ -41,7 +41,7 @@ pub(super) fn drift(evaluation: &Evaluation<'_>, state: &mut RolloutState) -> Ve
 fn calm_verdict(evaluation: &Evaluation<'_>, report: &Report, arm: &ArmMeasurement) -> Verdict {
     let beyond = |one: &SeriesMeasurement| {
         one.reference == Reference::Baseline
-            && excess(evaluation.thresholds, one).is_some_and(|excess| excess.level > Level::Below)
+            && evaluation.verdicts.excess(one).is_some_and(|excess| excess.level > Level::Below)
     };
     match report.verdict {
         Verdict::Healthy if arm.series.iter().any(beyond) => Verdict::Warning,
@@ -96,7 +96,7 @@ fn move_latch(latches: &mut BTreeMap<u32, Latch>, evaluation: &Evaluation<'_>, v
         (Verdict::Drift | Verdict::Warning, Some(latch)) => latch.healthy = 0,
         (Verdict::Healthy, Some(latch)) => {
             latch.healthy += 1;
-            if latch.healthy >= evaluation.thresholds.evaluations {
+            if latch.healthy >= evaluation.verdicts.evaluations() {
                 latches.remove(&scale);
             }
         }

@@ -8,7 +8,7 @@ use crate::event::Role;
 use crate::judge::differences::{AnswerDifference, ArmDifferences, InputDifference};
 use crate::judge::measure::{ArmMeasurement, SeriesMeasurement};
 use crate::judge::report::{MeasuredOf, Reference};
-use crate::judge::verdict::{Excess, Level, Thresholds, excess};
+use crate::judge::verdict::{Excess, Level, VerdictRules};
 
 /// What one window says.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,21 +44,21 @@ impl<'a> Rollout<'a> {
 /// Lays the blame for one complete window that holds both arms.
 pub(super) fn lay(
     config: &PolicyConfig,
-    thresholds: &Thresholds,
+    verdicts: &VerdictRules,
     watched: &WatchedModel,
     rollout: Rollout<'_>,
 ) -> Blame {
     let fewest = rollout.stable.events.min(rollout.canary.events);
-    if fewest < thresholds.min_samples {
-        let (arm, wanted) = (scarce(rollout), thresholds.min_samples);
+    if fewest < verdicts.min_samples() {
+        let (arm, wanted) = (scarce(rollout), verdicts.min_samples());
         return unsure(format!("The {arm} arm has {fewest} events of the {wanted} a decision needs."));
     }
-    let differing = differing_inputs(config, thresholds, &rollout.differences.inputs);
+    let differing = differing_inputs(config, verdicts, &rollout.differences.inputs);
     if let Some(worst) = differing.first() {
         let reason = format!("The arms' inputs differ: {} (routing or a feature pipeline).", sentence(worst));
         return Blame { inputs_differ: true, ..blame(Decision::Pause, differing, reason) };
     }
-    let comparable = |answer: &&AnswerDifference| answer.values >= thresholds.min_samples;
+    let comparable = |answer: &&AnswerDifference| answer.values >= verdicts.min_samples();
     let answers: Vec<(&AnswerDifference, f64)> = rollout
         .differences
         .answers
@@ -68,26 +68,26 @@ pub(super) fn lay(
         .collect();
     let effect = answers.iter().map(|(_, pit_d)| *pit_d).fold(0.0, f64::max);
     if !answers.is_empty() && effect >= config.prediction_drift {
-        return for_answers(config, thresholds, watched, rollout, &answers, effect);
+        return for_answers(config, verdicts, watched, rollout, &answers, effect);
     }
     if answers.is_empty() && !rollout.differences.answers.is_empty() {
         return unsure("The arms' predictions are too few to compare.".to_owned());
     }
-    if answers.is_empty() && !has_comparable_input(thresholds, rollout) {
+    if answers.is_empty() && !has_comparable_input(verdicts, rollout) {
         return unsure("The arms have too few values to compare.".to_owned());
     }
-    against_baseline(thresholds, rollout)
+    against_baseline(verdicts, rollout)
 }
 
 fn scarce(rollout: Rollout<'_>) -> &'static str {
     if rollout.canary.events <= rollout.stable.events { "canary" } else { "stable" }
 }
 
-fn has_comparable_input(thresholds: &Thresholds, rollout: Rollout<'_>) -> bool {
-    rollout.differences.inputs.iter().any(|input| input.rows >= thresholds.min_samples)
+fn has_comparable_input(verdicts: &VerdictRules, rollout: Rollout<'_>) -> bool {
+    rollout.differences.inputs.iter().any(|input| input.rows >= verdicts.min_samples())
 }
 
-fn blame(finding: Decision, findings: Vec<Finding>, reason: String) -> Blame {
+pub(super) fn blame(finding: Decision, findings: Vec<Finding>, reason: String) -> Blame {
     Blame { finding, inputs_differ: false, both_moved: false, findings, reason }
 }
 
@@ -98,14 +98,14 @@ fn unsure(reason: String) -> Blame {
 /// The findings of inputs that differ between the arms, the farthest first.
 fn differing_inputs(
     config: &PolicyConfig,
-    thresholds: &Thresholds,
+    verdicts: &VerdictRules,
     inputs: &[InputDifference],
 ) -> Vec<Finding> {
     let mut found = Vec::new();
     let limit = config.feature_drift;
     for input in inputs {
-        let of_values = input.distance.filter(|_| input.values >= thresholds.min_samples);
-        let of_rows = input.missing.filter(|_| input.rows >= thresholds.min_samples);
+        let of_values = input.distance.filter(|_| input.values >= verdicts.min_samples());
+        let of_rows = input.missing.filter(|_| input.rows >= verdicts.min_samples());
         let metric = input.metric();
         for (kind, metric, value) in [("feature", metric, of_values), ("quality", "missing_ratio", of_rows)] {
             if let Some(value) = value.filter(|value| *value >= limit) {
@@ -127,7 +127,7 @@ fn differing_inputs(
 /// The predictions differ: the model's fault only when everything else is shown to agree.
 fn for_answers(
     config: &PolicyConfig,
-    thresholds: &Thresholds,
+    verdicts: &VerdictRules,
     watched: &WatchedModel,
     rollout: Rollout<'_>,
     answers: &[(&AnswerDifference, f64)],
@@ -157,7 +157,7 @@ fn for_answers(
         return blame(Decision::Pause, findings, reason);
     }
     let inputs = &rollout.differences.inputs;
-    let apart = inputs.iter().find(|input| !agrees(input, thresholds, effect / 2.0));
+    let apart = inputs.iter().find(|input| !agrees(input, verdicts, effect / 2.0));
     if apart.is_some() || inputs.is_empty() {
         let input = apart.map_or("no shared input".to_owned(), |input| format!("input {}", input.name));
         let reason = match apart {
@@ -166,7 +166,7 @@ fn for_answers(
         };
         return blame(Decision::Pause, findings, reason);
     }
-    if let Some((moved, _)) = moved(thresholds, rollout.stable).first() {
+    if let Some((moved, _)) = moved(verdicts, rollout.stable).first() {
         let reason = format!("{differ}, but stable moved away from its baseline too ({}).", moved.name);
         return blame(Decision::Pause, findings, reason);
     }
@@ -177,31 +177,31 @@ fn for_answers(
 
 /// Whether an input is shown to be closer between the arms than `limit`: enough rows, the values' certified
 /// upper bound below, and as many rows without a value.
-fn agrees(input: &InputDifference, thresholds: &Thresholds, limit: f64) -> bool {
-    let enough = input.rows >= thresholds.min_samples;
+fn agrees(input: &InputDifference, verdicts: &VerdictRules, limit: f64) -> bool {
+    let enough = input.rows >= verdicts.min_samples();
     let never_filled = input.values == 0 && input.missing.is_some_and(|missing| missing == 0.0);
     let close = input.upper.map_or(never_filled, |upper| upper < limit);
     enough && close && input.missing.is_some_and(|missing| missing < limit)
 }
 
 /// The features and predictions of an arm at drift level against the baseline, the farthest first.
-fn moved<'a>(thresholds: &Thresholds, arm: &'a ArmMeasurement) -> Vec<(&'a SeriesMeasurement, Excess)> {
+fn moved<'a>(verdicts: &VerdictRules, arm: &'a ArmMeasurement) -> Vec<(&'a SeriesMeasurement, Excess)> {
     let of_values =
         |one: &&SeriesMeasurement| one.reference == Reference::Baseline && one.of != MeasuredOf::Quality;
     let mut found: Vec<_> = arm
         .series
         .iter()
         .filter(of_values)
-        .filter_map(|one| Some((one, excess(thresholds, one)?)))
-        .filter(|(_, excess)| excess.level == Level::Drift)
+        .filter_map(|one| Some((one, verdicts.excess(one)?)))
+        .filter(|(_, excess)| excess.level >= Level::Drift)
         .collect();
     found.sort_by(|a, b| b.1.weight.total_cmp(&a.1.weight));
     found
 }
 
 /// The arms agree with each other; have they moved from the baseline?
-fn against_baseline(thresholds: &Thresholds, rollout: Rollout<'_>) -> Blame {
-    let (stable, canary) = (moved(thresholds, rollout.stable), moved(thresholds, rollout.canary));
+pub(super) fn against_baseline(verdicts: &VerdictRules, rollout: Rollout<'_>) -> Blame {
+    let (stable, canary) = (moved(verdicts, rollout.stable), moved(verdicts, rollout.canary));
     let also = |one: &&(&SeriesMeasurement, Excess)| {
         canary.iter().any(|(other, _)| other.of == one.0.of && other.name == one.0.name)
     };

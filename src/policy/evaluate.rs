@@ -2,14 +2,16 @@
 
 use super::PolicyConfig;
 use super::action::{Action, Alert, Decision};
+use super::canary::Expectations;
 use super::state::RolloutState;
 use super::step::{Evaluation, step};
 use crate::judge::build_reports;
+use crate::judge::evidence::{Comparison, Evidence, Terms};
 use crate::judge::measure::measure;
 use crate::judge::plan::MeasurePlan;
 use crate::judge::report::Report;
 use crate::judge::streaks::Streaks;
-use crate::judge::verdict::Thresholds;
+use crate::judge::verdict::VerdictRules;
 use crate::judge::window::ModelWindow;
 use serde::{Deserialize, Serialize};
 
@@ -18,13 +20,31 @@ use serde::{Deserialize, Serialize};
 pub struct ModelMemory {
     pub streaks: Streaks,
     pub rollout: RolloutState,
+    /// The part of the evidence that is not of one series; those have records of their own.
+    #[serde(default, with = "head")]
+    pub evidence: Evidence,
+}
+
+/// Evidence is stored as its head here, and one record per series beside it.
+mod head {
+    use super::Evidence;
+    use crate::judge::evidence::EvidenceHead;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(evidence: &Evidence, serializer: S) -> Result<S::Ok, S::Error> {
+        evidence.head.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Evidence, D::Error> {
+        EvidenceHead::deserialize(deserializer).map(Evidence::from_head)
+    }
 }
 
 /// How a model's windows are judged.
 #[derive(Debug, Clone)]
 pub struct ModelRules {
     pub plan: MeasurePlan,
-    pub thresholds: Thresholds,
+    pub verdicts: VerdictRules,
     pub policy: PolicyConfig,
 }
 
@@ -38,17 +58,32 @@ pub struct Conclusion {
     pub alerts: Vec<Alert>,
 }
 
+/// Takes a pane into the rollout's evidence, and compares the arms by all of it.
+fn look(rules: &ModelRules, window: &ModelWindow, evidence: &mut Evidence) -> Option<Comparison> {
+    let VerdictRules::Budget(budget) = &rules.verdicts else { return None };
+    let (policy, plan) = (&rules.policy, &rules.plan);
+    let terms = Terms { alpha: policy.alpha, tolerance: budget.tolerance, weight: policy.canary_weight };
+    if !evidence.add(plan, window, &terms) {
+        return None;
+    }
+    let (stable, canary) = (evidence.head.stable.clone(), evidence.head.canary.clone());
+    let expected = Expectations::new(policy, [&stable, &canary], window.end);
+    evidence.compare(plan, &terms, &|series| expected.cover(series))
+}
+
 /// Measures a window, gives its verdicts, and decides.
 pub fn evaluate(rules: &ModelRules, window: &ModelWindow, memory: &mut ModelMemory) -> Conclusion {
     let measurements = measure(&rules.plan, window);
     let watched = rules.plan.watched();
-    let reports = build_reports(watched, window, &measurements, &rules.thresholds, &mut memory.streaks);
+    let reports = build_reports(watched, window, &measurements, &rules.verdicts, &mut memory.streaks);
+    let comparison = look(rules, window, &mut memory.evidence);
     let evaluation = Evaluation {
         watched,
         window,
         measurements: &measurements,
         reports: &reports,
-        thresholds: &rules.thresholds,
+        verdicts: &rules.verdicts,
+        comparison: comparison.as_ref(),
     };
     let outcome = step(&rules.policy, &evaluation, &mut memory.rollout);
     Conclusion {

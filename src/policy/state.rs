@@ -105,7 +105,7 @@ impl RolloutState {
 fn gravity(decision: Decision) -> u8 {
     match decision {
         Decision::Inconclusive => 0,
-        Decision::Continue | Decision::Resume => 1,
+        Decision::Continue | Decision::Resume | Decision::Promote => 1,
         Decision::Hold => 2,
         Decision::Pause => 3,
         Decision::Rollback => 4,

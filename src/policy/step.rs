@@ -4,12 +4,14 @@ use super::PolicyConfig;
 use super::action::{Action, Alert, Decision, RolloutRef};
 use super::alerts::{self, MAX_FINDINGS};
 use super::blame::{self, Blame, Rollout};
+use super::canary::{self, Expectations};
 use super::state::{RolloutState, ScaleState};
 use crate::baseline::WatchedModel;
 use crate::judge::arms;
+use crate::judge::evidence::Comparison;
 use crate::judge::measure::ArmMeasurement;
 use crate::judge::report::Report;
-use crate::judge::verdict::Thresholds;
+use crate::judge::verdict::VerdictRules;
 use crate::judge::window::ModelWindow;
 
 /// A closed window with everything that was said of it. `reports` are those of `measurements`, in their order.
@@ -19,7 +21,9 @@ pub struct Evaluation<'a> {
     pub window: &'a ModelWindow,
     pub measurements: &'a [ArmMeasurement],
     pub reports: &'a [Report],
-    pub thresholds: &'a Thresholds,
+    pub verdicts: &'a VerdictRules,
+    /// With a budget, for a pane that became evidence: the arms as far as they have been seen.
+    pub comparison: Option<&'a Comparison>,
 }
 
 /// What follows from a window.
@@ -75,7 +79,7 @@ fn decide(config: &PolicyConfig, evaluation: &Evaluation<'_>, state: &mut Rollou
         state.last_reason.clone_from(&reason);
         return PolicyOutcome { decision: Some(Decision::Rollback), reason, ..PolicyOutcome::default() };
     }
-    let blame = blame::lay(config, evaluation.thresholds, evaluation.watched, rollout);
+    let blame = lay(config, evaluation, rollout, [&version(rollout.stable), &canary]);
     let target = RolloutRef {
         namespace: evaluation.watched.id.namespace.clone(),
         model: evaluation.watched.id.name.clone(),
@@ -84,6 +88,24 @@ fn decide(config: &PolicyConfig, evaluation: &Evaluation<'_>, state: &mut Rollou
         revision: canary,
     };
     follow(config, evaluation, state, rollout, blame, target)
+}
+
+/// What a window says: by itself (plain thresholds), or as the newest part of the rollout's evidence.
+fn lay(
+    config: &PolicyConfig,
+    evaluation: &Evaluation<'_>,
+    rollout: Rollout<'_>,
+    versions: [&str; 2],
+) -> Blame {
+    let (verdicts, watched) = (evaluation.verdicts, evaluation.watched);
+    match (verdicts, evaluation.comparison) {
+        (VerdictRules::Thresholds(_), _) => blame::lay(config, verdicts, watched, rollout),
+        (VerdictRules::Budget(_), None) => blame::against_baseline(verdicts, rollout),
+        (VerdictRules::Budget(_), Some(comparison)) => {
+            let expected = Expectations::new(config, versions, evaluation.window.end);
+            canary::lay(config, verdicts, watched, rollout, comparison, &expected)
+        }
+    }
 }
 
 fn inconclusive(state: &mut RolloutState, reason: String) -> PolicyOutcome {
@@ -109,7 +131,7 @@ fn follow(
         return inconclusive(state, blame.reason);
     }
     let scale = evaluation.window.scale;
-    let wanted = evaluation.thresholds.evaluations.max(1);
+    let wanted = evaluation.verdicts.windows_to_act().max(1);
     let elsewhere = |(other, one): (&u32, &ScaleState)| *other != scale && one.inputs_differ;
     if blame.finding == Decision::Rollback && state.scales.iter().any(elsewhere) {
         // A longer window mixes in traffic from before a pipeline broke and can hide how far inputs are apart.

@@ -3,7 +3,7 @@ use super::{Evaluation, PolicyConfig, PolicyOutcome, RolloutState, step};
 use crate::baseline::{Rollout, WatchedModel};
 use crate::judge::fixture::{self, HEALTHY, Traffic};
 use crate::judge::streaks::Streaks;
-use crate::judge::verdict::Thresholds;
+use crate::judge::verdict::{Thresholds, VerdictRules};
 use crate::judge::window::ModelWindow;
 
 const BROKEN: Traffic = Traffic { score: 0.4, ..HEALTHY };
@@ -12,7 +12,7 @@ const SHIFTED: Traffic = Traffic { amount: 0.4, ..HEALTHY };
 struct Run {
     watched: WatchedModel,
     config: PolicyConfig,
-    thresholds: Thresholds,
+    verdicts: VerdictRules,
     streaks: Streaks,
     state: RolloutState,
     number: i64,
@@ -24,7 +24,7 @@ impl Run {
         Run {
             watched: fixture::watched(canary_predictions),
             config: PolicyConfig::default(),
-            thresholds: Thresholds::default(),
+            verdicts: VerdictRules::Thresholds(Thresholds::default()),
             streaks: Streaks::default(),
             state: RolloutState::default(),
             number: 0,
@@ -39,13 +39,14 @@ impl Run {
 
     fn take(&mut self, window: &ModelWindow) -> PolicyOutcome {
         let (measurements, reports) =
-            fixture::judge(&self.watched, window, &self.thresholds, &mut self.streaks);
+            fixture::judge(&self.watched, window, &self.verdicts, &mut self.streaks);
         let evaluation = Evaluation {
             watched: &self.watched,
             window,
             measurements: &measurements,
             reports: &reports,
-            thresholds: &self.thresholds,
+            verdicts: &self.verdicts,
+            comparison: None,
         };
         step(&self.config, &evaluation, &mut self.state)
     }

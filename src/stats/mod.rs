@@ -14,7 +14,7 @@ pub mod homogeneity;
 pub mod jensen_shannon;
 pub mod ks;
 pub mod labelled;
-mod normal;
+pub mod normal;
 pub mod pit;
 pub mod psi;
 pub mod quantile;

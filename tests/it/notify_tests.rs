@@ -23,7 +23,7 @@ fn rollout<'a>(bench: Bench<'a>, max_age: &str, sinks: &[(&str, String)]) -> Ben
         notify +=
             &format!("[[notify.webhook]]\nname = \"{name}\"\nurl = \"{url}\"\nsecret_file = \"{file}\"\n");
     }
-    let thresholds = "[model.thresholds]\nmin_samples = 200\n";
+    let thresholds = "mode = \"thresholds\"\n[model.thresholds]\nmin_samples = 200\n";
     bench.model("m", &[("v1", of("v1")), ("v2", of("v2"))], thresholds).extra(&notify)
 }
 

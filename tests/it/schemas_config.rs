@@ -68,17 +68,40 @@ const TOP: [(bool, &str); 37] = [
 ];
 
 /// Lines for the model of the minimal configuration.
-const MODEL: [(bool, &str); 12] = [
+const MODEL: [(bool, &str); 26] = [
     (true, "rollout = \"auto\""),
     (true, "rollout = { stable = \"v1\", canary = \"v2\" }"),
     (true, "policy = { prediction_drift = 1, resume = true }"),
-    (true, "thresholds = { psi_warning = 0.2, min_samples = 1 }"),
+    (true, "mode = \"budget\""),
+    (true, "policy = { alpha = 0.05, rollback_effect = 0.2, promote_below = 0.1, canary_weight = 0.25 }"),
+    (true, "policy.unattributed = \"rollback\""),
+    (false, "policy.unattributed = \"hold\""),
+    (false, "policy.alpha = 0.6"),
+    (
+        true,
+        "expect = [{ version = \"v1\", series = \"amount\", change = \"rescaled\", until = \"2026-12-31T00:00:00Z\", reason = \"cents\" }]",
+    ),
+    (
+        false,
+        "expect = [{ version = \"v1\", series = \"amount\", change = \"better\", until = \"2026-12-31T00:00:00Z\", reason = \"cents\" }]",
+    ),
+    (
+        false,
+        "expect = [{ version = \"v1\", series = \"amount\", change = \"new\", until = \"soon\", reason = \"x\" }]",
+    ),
+    (true, "budget = { false_alarms_per_day = 1, min_samples = 100, tolerance = 0.05 }"),
+    (true, "mode = \"thresholds\"\nthresholds = { psi_warning = 0.2, min_samples = 1 }"),
+    (false, "thresholds = { psi_warning = 0.2, min_samples = 1 }"),
+    (false, "mode = \"thresholds\"\nbudget = { min_samples = 100 }"),
+    (false, "mode = \"both\""),
+    (false, "budget.min_samples = 10"),
+    (false, "budget.tolerance = 0"),
     (false, "rollout = \"blue\""),
     (false, "rollout = { canary = \"v2\" }"),
     (false, "policy.prediction_drift = 1.5"),
     (false, "policy.feature_drift = 0"),
-    (false, "thresholds.ks_drift = \"high\""),
-    (false, "thresholds.evaluations = 0"),
+    (false, "mode = \"thresholds\"\nthresholds.ks_drift = \"high\""),
+    (false, "mode = \"thresholds\"\nthresholds.evaluations = 0"),
     (false, "max_exported_series = -1"),
     (false, "weight = 3"),
 ];

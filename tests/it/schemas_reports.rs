@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use tidegate::event::{EventTime, Outcome, Role, SeriesKind};
 use tidegate::judge::report::{
-    KsReport, MeasuredOf, PsiReport, Reference, Report, SeriesReport, Verdict, Window,
+    EffectReport, KsReport, MeasuredOf, PsiReport, Reference, Report, SeriesReport, Verdict, Window,
 };
 use tidegate::policy::action::{Action, ActionOutcome, Alert, Decision, Finding, RolloutRef};
 use tidegate::policy::schema_break::SchemaBreak;
@@ -61,6 +61,18 @@ pub fn report() -> Report {
         psi: Some(PsiReport { value: 0.02, p_value: 0.9 }),
         js: Some(0.03),
         verdict: Verdict::Healthy,
+        effect: Some(EffectReport {
+            metric: "ks".to_owned(),
+            value: 0.1,
+            lower: Some(0.01),
+            upper: Some(0.2),
+            tolerance: 0.02,
+            p_value: 0.3,
+            alpha: 1e-6,
+            phi: 1.0,
+            smallest: Some(0.12),
+        }),
+        severity: None,
     };
     Report {
         model: "fraud".to_owned(),
@@ -81,6 +93,7 @@ pub fn report() -> Report {
         prediction_drift_score: None,
         threshold: 0.25,
         verdict: Verdict::Healthy,
+        severity: None,
         reason: "Nothing moved.".to_owned(),
         complete: true,
     }

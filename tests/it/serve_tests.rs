@@ -384,7 +384,11 @@ pub(super) fn rollout<'a>(bench: Bench<'a>, url: &str) -> Bench<'a> {
         secret.display()
     );
     bench
-        .model("m", &[("v1", of("v1")), ("v2", of("v2"))], "[model.thresholds]\nmin_samples = 200\n")
+        .model(
+            "m",
+            &[("v1", of("v1")), ("v2", of("v2"))],
+            "mode = \"thresholds\"\n[model.thresholds]\nmin_samples = 200\n",
+        )
         .extra(&webhook)
 }
 

@@ -137,7 +137,8 @@ fn the_electricity_market_drifts_where_it_does_and_as_computed() {
     let all = Stream { data: &data, columns: numeric };
     let still = Stream { data: &data, columns: vec!["vicprice", "vicdemand", "transfer"] };
     let bench = Bench::new(broker, "electricity", 3);
-    let (dir, samples) = (bench.dir.path().to_owned(), "[model.thresholds]\nmin_samples = 48\n");
+    let (dir, samples) =
+        (bench.dir.path().to_owned(), "mode = \"thresholds\"\n[model.thresholds]\nmin_samples = 48\n");
     let bench = bench
         .windows("pane = \"1d\"\nlateness = \"30s\"\nflush_interval = \"1s\"\nidle_timeout = \"3s\"\n")
         .model("elec", &[("v1", all.baseline(&dir, "elec", 2_688))], samples)

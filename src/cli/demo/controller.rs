@@ -113,7 +113,7 @@ impl Controller {
             }
             Decision::Pause => self.pause(true),
             Decision::Resume => self.pause(false),
-            Decision::Continue | Decision::Hold | Decision::Inconclusive => {}
+            Decision::Continue | Decision::Hold | Decision::Inconclusive | Decision::Promote => {}
         }
     }
 

@@ -70,7 +70,8 @@ fn any_other_action_fails_every_scenario() {
             let taken = StoryEvent::Action(action(decision));
             let end = changed(scenario).observe(&taken, seconds(12));
             let wrong = Some(End::WrongAction(decision));
-            assert_eq!(end, if decision == scenario.expected() { None } else { wrong });
+            let on_the_way = scenario == Scenario::ModelRegression && decision == Decision::Pause;
+            assert_eq!(end, if decision == scenario.expected() || on_the_way { None } else { wrong });
             let early = Ending::new(scenario).observe(&taken, seconds(5));
             assert_eq!(early, wrong, "before the change any action is a false alarm");
         }

@@ -24,6 +24,7 @@ pub(super) fn report(verdict: Verdict) -> Box<Report> {
         prediction_drift_score: Some(1.42),
         threshold: 0.25,
         verdict,
+        severity: None,
         reason: "score moved".to_owned(),
         complete: true,
     })
@@ -48,6 +49,8 @@ fn series(name: &str, verdict: Verdict, ks: f64) -> SeriesReport {
         psi: Some(PsiReport { value: 1.42, p_value: 0.0 }),
         js: None,
         verdict,
+        effect: None,
+        severity: None,
     }
 }
 

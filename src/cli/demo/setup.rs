@@ -5,10 +5,9 @@ use super::model::{CANARY, MODEL, STABLE};
 use crate::baseline::Rollout;
 use crate::config::{
     Config, DeadLettersConfig, HttpConfig, KafkaConfig, ModelConfig, NotifyConfig, StartAt, TopicsConfig,
-    WebhookConfig, WindowsConfig,
+    VerdictConfig, WebhookConfig, WindowsConfig,
 };
 use crate::event::ModelId;
-use crate::judge::verdict::Thresholds;
 use crate::notify::signature::Secret;
 use crate::policy::PolicyConfig;
 use anyhow::Context;
@@ -154,8 +153,7 @@ fn model(folder: &Folder) -> ModelConfig {
         baselines: vec![baseline(STABLE), baseline(CANARY)],
         rollout: Rollout::Fixed { stable: STABLE.to_owned(), canary: Some(CANARY.to_owned()) },
         policy: PolicyConfig::default(),
-        // A tenth of 2,000 events/s is 200 in a pane of 1 s, give or take 14.
-        thresholds: Thresholds { min_samples: 150, ..Thresholds::default() },
+        verdicts: VerdictConfig::default(),
         max_exported_series: 200,
     }
 }
@@ -185,7 +183,6 @@ mod tests {
         let folder = Folder::create().expect("a folder");
         let url = "http://127.0.0.1:1/webhook".to_owned();
         let config = config(&folder, "127.0.0.1:1", 0, url, PathBuf::from("secret"));
-        assert!(config.models[0].thresholds.min_samples < 200);
         assert_eq!(config.models[0].baselines.len(), 2);
         assert!(config.http.listen.ip().is_loopback());
     }

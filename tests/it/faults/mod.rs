@@ -82,9 +82,15 @@ pub fn rollout<'a>(bench: Bench<'a>, receiver: &Receiver) -> Bench<'a> {
     let secret = dir.join("secret");
     std::fs::write(&secret, "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=").expect("a secret");
     let (v1, v2) = (of("v1"), of("v2"));
-    bench.model("m", &[("v1", v1), ("v2", v2)], "[model.thresholds]\nmin_samples = 200\n").extra(&format!(
-        "[[notify.webhook]]\nname = \"controller\"\nurl = \"{}\"\nsecret_file = \"{}\"\n",
-        receiver.url(),
-        secret.display()
-    ))
+    bench
+        .model(
+            "m",
+            &[("v1", v1), ("v2", v2)],
+            "mode = \"thresholds\"\n[model.thresholds]\nmin_samples = 200\n",
+        )
+        .extra(&format!(
+            "[[notify.webhook]]\nname = \"controller\"\nurl = \"{}\"\nsecret_file = \"{}\"\n",
+            receiver.url(),
+            secret.display()
+        ))
 }

@@ -1,0 +1,193 @@
+//! What a rollout has shown so far: the canary beside stable, pane by pane, looked at after each without
+//! cheating (statistics.md §4.5, §5, §9).
+//!
+//! Every complete pane that holds both arms is one stratum: its events are compared with each other only, so
+//! that a common drift and a changed weight cancel. Late revisions are left out: what was looked at stays.
+
+mod compare;
+mod pane;
+mod record;
+mod series;
+mod thin;
+
+#[cfg(test)]
+mod tests;
+
+pub use compare::{Compared, Comparison, Terms};
+pub use record::EvidenceRecord;
+pub use series::SeriesEvidence;
+pub use thin::Thin;
+
+use super::arms;
+use super::plan::MeasurePlan;
+use super::window::{ArmWindow, ModelWindow};
+use crate::event::{ModelId, SeriesOf};
+use crate::stats::sequential::joint::{Input, Spread};
+use crate::stats::sequential::srm::{DEFAULT_TOLERANCE, SampleRatio, Split};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The evidence of one rollout: of one canary version beside one stable version. Bounded by their series.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Evidence {
+    pub head: EvidenceHead,
+    series: BTreeMap<(SeriesOf, String), SeriesEvidence>,
+}
+
+/// What is not of one series.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct EvidenceHead {
+    /// The versions compared; empty before the first pane.
+    pub stable: String,
+    pub canary: String,
+    /// Panes that held both.
+    pub panes: u64,
+    pub canary_events: u64,
+    pub stable_events: u64,
+    /// Of Σ n_e·D² over all inputs, pane by pane: s_J.
+    spread: SpreadRecord,
+    /// Of the sample ratio, where the weight is known.
+    ratio: RatioRecord,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+struct SpreadRecord {
+    comparisons: u64,
+    mean: f64,
+    squares: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+struct RatioRecord {
+    closed: f64,
+    share: f64,
+    canary: u64,
+    stable: u64,
+    largest: f64,
+}
+
+impl Evidence {
+    /// Evidence whose series are still to be [restored](Evidence::restore).
+    pub fn from_head(head: EvidenceHead) -> Evidence {
+        Evidence { head, ..Evidence::default() }
+    }
+
+    /// Takes a window in, if it is a pane that can be evidence: of one pane, complete, seen for the first time,
+    /// and with both arms in it. `true` when it was. `weight`: the canary's share of the traffic as its owner
+    /// has set it, where that is known.
+    pub fn add(&mut self, plan: &MeasurePlan, window: &ModelWindow, terms: &Terms) -> bool {
+        let complete = window.arms.iter().all(|arm| arm.complete);
+        if window.scale != 1 || window.revised || !complete {
+            return false;
+        }
+        let arms = arms::resolve(plan.watched(), window);
+        let (Some(stable), Some(canary)) = (arms.stable, arms.canary) else { return false };
+        self.add_pane(plan, &window.arms[stable], &window.arms[canary], terms);
+        true
+    }
+
+    fn add_pane(&mut self, plan: &MeasurePlan, stable: &ArmWindow, canary: &ArmWindow, terms: &Terms) {
+        let name = |arm: &ArmWindow| {
+            plan.watched().versions.get(arm.version.version as usize).map_or("", |one| &one.version)
+        };
+        self.turn_to(name(stable), name(canary));
+        let version = |arm: &ArmWindow| plan.versions.get(arm.version.version as usize);
+        let (Some(canary_plan), Some(stable_plan)) = (version(canary), version(stable)) else { return };
+        self.head.panes += 1;
+        self.head.canary_events += canary.events();
+        self.head.stable_events += stable.events();
+        if let Some(share) = terms.weight {
+            let split = Split { canary: canary.events(), stable: stable.events() };
+            let mut ratio = self.head.ratio();
+            ratio.add(share, DEFAULT_TOLERANCE, split);
+            self.head.set_ratio(ratio);
+        }
+        let mut inputs = Vec::new();
+        for (series, counts) in canary_plan.series.iter().zip(&canary.series) {
+            let Some(pane) = pane::of_series(series, counts, (stable_plan, stable)) else { continue };
+            let key = (series.reference.of, series.reference.name.clone());
+            let held = self.series.entry(key).or_insert_with(|| SeriesEvidence::new(&pane));
+            if held.layout != pane.layout {
+                // Other cells: what was seen on the old ones cannot go on.
+                *held = SeriesEvidence::new(&pane);
+            }
+            if held.add(&pane, terms.tolerance) && series.reference.of == SeriesOf::Feature {
+                inputs.extend(distance(&pane.canary, &pane.stable));
+            }
+            compare::look(held, series, stable_plan, terms);
+        }
+        if !inputs.is_empty() {
+            let mut spread = self.head.spread();
+            spread.add(&inputs);
+            self.head.set_spread(spread);
+        }
+    }
+
+    /// Another pair of versions: nothing of the old one counts.
+    fn turn_to(&mut self, stable: &str, canary: &str) {
+        if self.head.stable != stable || self.head.canary != canary {
+            *self = Evidence::default();
+            (self.head.stable, self.head.canary) = (stable.to_owned(), canary.to_owned());
+        }
+    }
+
+    /// The canary beside stable as far as it has been seen, without the series that `left_out` names. `None`
+    /// before the first pane, or when a version is no longer watched.
+    pub fn compare(
+        &self,
+        plan: &MeasurePlan,
+        terms: &Terms,
+        left_out: &dyn Fn(&str) -> bool,
+    ) -> Option<Comparison> {
+        compare::compare(self, plan, terms, left_out)
+    }
+
+    /// What is to be stored of each series, for the model `id`.
+    pub fn records<'a>(&'a self, id: &'a ModelId) -> impl Iterator<Item = EvidenceRecord> + 'a {
+        self.series
+            .iter()
+            .map(move |((of, name), held)| EvidenceRecord::new(id, (*of, name), &self.head, held))
+    }
+
+    /// Takes a stored series up again. Left out: what belongs to another pair of versions, or cannot be right.
+    pub fn restore(&mut self, record: &EvidenceRecord) {
+        if let Some((key, held)) = record.read(&self.head) {
+            self.series.insert(key, held);
+        }
+    }
+}
+
+impl EvidenceHead {
+    fn spread(&self) -> Spread {
+        let SpreadRecord { comparisons, mean, squares } = self.spread;
+        Spread { comparisons, mean, squares }
+    }
+
+    fn set_spread(&mut self, Spread { comparisons, mean, squares }: Spread) {
+        self.spread = SpreadRecord { comparisons, mean, squares };
+    }
+
+    fn ratio(&self) -> SampleRatio {
+        let RatioRecord { closed, share, canary, stable, largest } = self.ratio;
+        SampleRatio { closed, share, canary, stable, largest }
+    }
+
+    fn set_ratio(&mut self, SampleRatio { closed, share, canary, stable, largest }: SampleRatio) {
+        self.ratio = RatioRecord { closed, share, canary, stable, largest };
+    }
+}
+
+/// sup|F_c − F_s| of one pane, and its n_e.
+fn distance(canary: &[u64], stable: &[u64]) -> Option<Input> {
+    let (n, m) = (canary.iter().sum::<u64>() as f64, stable.iter().sum::<u64>() as f64);
+    if n <= 0.0 || m <= 0.0 {
+        return None;
+    }
+    let (mut a, mut b, mut largest) = (0u64, 0u64, 0.0f64);
+    for (c, s) in canary.iter().zip(stable) {
+        a += c;
+        b += s;
+        largest = largest.max((a as f64 / n - b as f64 / m).abs());
+    }
+    Some(Input { distance: largest, n_e: n * m / (n + m) })
+}

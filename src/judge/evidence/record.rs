@@ -1,0 +1,172 @@
+//! How evidence is stored: one record of `tidegate.state` per series, so that none outgrows what Kafka takes.
+
+use super::EvidenceHead;
+use super::series::SeriesEvidence;
+use crate::event::{ModelId, SeriesOf};
+use crate::stats::sequential::betting::{Betting, Wealth};
+use crate::stats::sequential::boundary::Looks;
+use crate::stats::sequential::dispersion::{Below, POINTS, PaneDispersion};
+use crate::stats::sequential::stratified::{Strata, Stratified};
+use crate::tally::{of_from_number, of_number};
+use prost::Message;
+
+const KEY: &str = "evidence";
+
+/// The evidence of one series of one rollout.
+#[derive(Clone, PartialEq, Message)]
+pub struct EvidenceRecord {
+    /// The versions compared.
+    #[prost(string, tag = "1")]
+    pub stable: String,
+    #[prost(string, tag = "2")]
+    pub canary: String,
+    /// 0: feature, 1: prediction.
+    #[prost(uint32, tag = "3")]
+    pub of: u32,
+    #[prost(string, tag = "4")]
+    pub series: String,
+    /// A hash of the cells that the shares stand on.
+    #[prost(fixed64, tag = "5")]
+    pub layout: u64,
+    /// Sums over panes of n_e times the share per cell, and of n_e.
+    #[prost(double, repeated, tag = "6")]
+    pub canary_shares: Vec<f64>,
+    #[prost(double, repeated, tag = "7")]
+    pub stable_shares: Vec<f64>,
+    #[prost(double, tag = "8")]
+    pub information: f64,
+    #[prost(uint64, tag = "9")]
+    pub canary_events: u64,
+    #[prost(uint64, tag = "10")]
+    pub stable_events: u64,
+    /// The looks taken.
+    #[prost(uint32, tag = "11")]
+    pub epoch: u32,
+    #[prost(double, tag = "12")]
+    pub horizon: f64,
+    #[prost(double, tag = "13")]
+    pub first_look: f64,
+    #[prost(double, tag = "14")]
+    pub last_look: f64,
+    #[prost(double, tag = "15")]
+    pub smallest_p: f64,
+    /// Values at or below seven octiles, and all: of the pane before, of all panes.
+    #[prost(uint64, repeated, tag = "16")]
+    pub previous_below: Vec<u64>,
+    #[prost(uint64, repeated, tag = "17")]
+    pub all_below: Vec<u64>,
+    #[prost(double, repeated, tag = "18")]
+    pub squares: Vec<f64>,
+    #[prost(double, tag = "19")]
+    pub inverse_sizes: f64,
+    /// Rows without and with a usable value: of the canary, of stable.
+    #[prost(uint64, repeated, tag = "20")]
+    pub missing: Vec<u64>,
+    #[prost(double, tag = "21")]
+    pub ln_wealth: f64,
+    #[prost(double, tag = "22")]
+    pub largest_ln_wealth: f64,
+    #[prost(string, tag = "23")]
+    pub namespace: String,
+    #[prost(string, tag = "24")]
+    pub model: String,
+}
+
+impl EvidenceRecord {
+    pub(super) fn new(
+        id: &ModelId,
+        (of, series): (SeriesOf, &str),
+        head: &EvidenceHead,
+        held: &SeriesEvidence,
+    ) -> Self {
+        let (strata, wealth) = (held.strata.strata(), held.missing.wealth());
+        let (looks, panes) = (held.looks, held.panes);
+        EvidenceRecord {
+            stable: head.stable.clone(),
+            canary: head.canary.clone(),
+            of: of_number(of),
+            series: series.to_owned(),
+            layout: held.layout,
+            canary_shares: strata.canary.clone(),
+            stable_shares: strata.stable.clone(),
+            information: strata.information,
+            canary_events: strata.canary_events,
+            stable_events: strata.stable_events,
+            epoch: looks.epoch,
+            horizon: looks.horizon,
+            first_look: looks.first,
+            last_look: looks.last,
+            smallest_p: looks.smallest_p,
+            previous_below: below(panes.previous),
+            all_below: below(panes.all),
+            squares: panes.squares.to_vec(),
+            inverse_sizes: panes.inverse_sizes,
+            missing: wealth.canary.iter().chain(&wealth.stable).copied().collect(),
+            ln_wealth: wealth.ln_wealth,
+            largest_ln_wealth: wealth.largest_ln_wealth,
+            namespace: id.namespace.clone(),
+            model: id.name.clone(),
+        }
+    }
+
+    /// The key of this record in `tidegate.state`.
+    pub fn key(&self) -> String {
+        format!("{KEY}|{}|{}|{}|{}", self.namespace, self.model, self.of, self.series)
+    }
+
+    /// Whether a key of `tidegate.state` is that of such a record.
+    pub fn is_key(key: &[u8]) -> bool {
+        key.strip_prefix(KEY.as_bytes()).is_some_and(|rest| rest.starts_with(b"|"))
+    }
+
+    /// `None` for another pair of versions, and for numbers that cannot be any.
+    pub(super) fn read(&self, head: &EvidenceHead) -> Option<((SeriesOf, String), SeriesEvidence)> {
+        if self.stable != head.stable || self.canary != head.canary {
+            return None;
+        }
+        let strata = Strata {
+            canary: self.canary_shares.clone(),
+            stable: self.stable_shares.clone(),
+            information: self.information,
+            canary_events: self.canary_events,
+            stable_events: self.stable_events,
+        };
+        let (canary, stable) = self.missing.split_at_checked(2).filter(|(_, stable)| stable.len() == 2)?;
+        let wealth = Wealth {
+            canary: canary.to_vec(),
+            stable: stable.to_vec(),
+            ln_wealth: self.ln_wealth,
+            largest_ln_wealth: self.largest_ln_wealth,
+        };
+        let looks = Looks {
+            epoch: self.epoch.max(1),
+            horizon: self.horizon,
+            first: self.first_look,
+            last: self.last_look,
+            smallest_p: self.smallest_p,
+        };
+        let panes = PaneDispersion {
+            previous: read_below(&self.previous_below)?,
+            all: read_below(&self.all_below)?,
+            squares: self.squares.clone().try_into().ok()?,
+            inverse_sizes: self.inverse_sizes,
+        };
+        let held = SeriesEvidence {
+            layout: self.layout,
+            strata: Stratified::from_strata(strata)?,
+            looks,
+            panes,
+            missing: Betting::from_wealth(wealth)?,
+        };
+        Some(((of_from_number(self.of)?, self.series.clone()), held))
+    }
+}
+
+fn below(of: Below) -> Vec<u64> {
+    of.at_points.iter().copied().chain([of.values]).collect()
+}
+
+fn read_below(numbers: &[u64]) -> Option<Below> {
+    let (at_points, values) = numbers.split_at_checked(POINTS)?;
+    Some(Below { at_points: at_points.try_into().ok()?, values: *values.first()? })
+}

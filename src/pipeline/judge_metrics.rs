@@ -1,0 +1,87 @@
+//! What the judge stage shows of its work: metrics of what came in, gauges of what was committed.
+
+use super::clock::now;
+use super::judge_stage::{JudgeAssignment, lock};
+use super::restore::Slot;
+use crate::event::{EventTime, ModelId};
+use crate::http::gauges::DriftGauges;
+use crate::judge::Step;
+use crate::judge::report::Report;
+use crate::policy::evaluate::Conclusion;
+
+/// Panes without an event after which a version's gauges are taken down: the longest window.
+const RETIRE_AFTER_PANES: i64 = 64;
+
+pub(super) fn note(assignment: &JudgeAssignment, slot: &Slot, step: &Step) {
+    let (metrics, notes) = (&assignment.metrics, &step.notes);
+    for incomplete in &notes.incomplete {
+        let kind = format!("{:?}", incomplete.fit).to_lowercase();
+        metrics.incomplete_flushes.with_label_values(&[&kind]).inc();
+        tracing::warn!(
+            topic = incomplete.source.topic,
+            partition = incomplete.source.partition,
+            kind,
+            missing = ?incomplete.missing,
+            "source offsets do not continue: reports are marked incomplete"
+        );
+    }
+    metrics.duplicate_flushes.inc_by(notes.duplicate_flushes);
+    metrics.late_events.with_label_values(&["revised"]).inc_by(notes.late_revised);
+    metrics.late_events.with_label_values(&["late_dropped"]).inc_by(notes.late_dropped);
+    metrics.foreign_deltas.inc_by(notes.foreign_deltas);
+    if notes.closed_early > 0 {
+        metrics.panes_closed_early.inc_by(notes.closed_early);
+        tracing::warn!(panes = notes.closed_early, "open panes held too much: the oldest were closed early");
+    }
+    if let Some(watermark) = notes.watermark {
+        for id in slot.ids() {
+            metrics.watermark.with_label_values(&[&id.name, &id.namespace]).set(watermark as f64 / 1000.0);
+        }
+    }
+}
+
+/// Gauges show only what was committed.
+pub(super) fn publish(assignment: &JudgeAssignment, conclusions: &[Conclusion]) {
+    let mut gauges = lock(&assignment.gauges);
+    for conclusion in conclusions {
+        for report in &conclusion.reports {
+            gauges.publish(&assignment.metrics, report, assignment.settings.max_exported_series);
+            if !report.complete {
+                assignment.metrics.incomplete.with_label_values(&[&report.model]).inc();
+            }
+            if report.window.scale == 1 && report.revision == 0 {
+                note_end(assignment, &mut gauges, report);
+            }
+        }
+        for action in &conclusion.actions {
+            tracing::warn!(
+                key = action.idempotency_key,
+                reason = action.reason,
+                "action asked of the rollout controller"
+            );
+        }
+        for alert in &conclusion.alerts {
+            tracing::warn!(id = alert.alert_id, reason = alert.reason, "alert");
+        }
+    }
+}
+
+/// Observes how old a fresh report is, and retires the gauges of versions that are seen no more.
+fn note_end(assignment: &JudgeAssignment, gauges: &mut DriftGauges, report: &Report) {
+    let Ok(end) = EventTime::parse_rfc3339(&report.window.end) else { return };
+    let age = (now().0 - end.0).max(0) as f64 / 1000.0;
+    let labels = [report.model.as_str(), report.namespace.as_str()];
+    assignment.metrics.event_to_report.with_label_values(&labels).observe(age);
+    let mut seen = lock(&assignment.seen);
+    let id = ModelId { namespace: report.namespace.clone(), name: report.model.clone() };
+    let versions = seen.entry(id).or_default();
+    versions.insert(report.model_version.clone(), end);
+    let oldest = EventTime(end.0 - RETIRE_AFTER_PANES * assignment.settings.judge.pane_ms);
+    versions.retain(|version, last| {
+        let stays = *last >= oldest;
+        if !stays {
+            gauges.retire(&assignment.metrics, &report.namespace, &report.model, Some(version));
+        }
+        stays
+    });
+}
