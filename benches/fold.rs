@@ -1,7 +1,7 @@
 //! Folding deltas into open panes: 50 numeric series on grids of about 2,000 cuts, one flush of 10,000 events.
 //! Beside it, the plain addition of the same dense counts.
 
-use arrow::array::{Float64Array, Int64Array};
+use arrow::array::{Float64Array, Int64Array, UInt8Array};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -59,8 +59,14 @@ fn records(watch: &Arc<Watch>) -> Vec<TallyRecord> {
     let start =
         SourceStart { source: source.clone(), topic_uuid: String::new(), offset: 0, instead_of: None };
     tally.start_source(start.clone());
-    let accepted =
-        Accepted { version, role: None, time: EventTime(1), moves_watermark: true, foreign_namespace: false };
+    let accepted = Accepted {
+        version,
+        role: None,
+        time: EventTime(1),
+        unit: 0,
+        moves_watermark: true,
+        foreign_namespace: false,
+    };
     for offset in 0..EVENTS as i64 {
         tally.record(&source, offset, Outcome::Counted, Some(&accepted), EventTime(1));
     }
@@ -73,6 +79,7 @@ fn records(watch: &Arc<Watch>) -> Vec<TallyRecord> {
         version,
         of: SeriesOf::Feature,
         times: Int64Array::from(vec![1; EVENTS]),
+        units: UInt8Array::from((0..EVENTS).map(|event| (event % 32) as u8).collect::<Vec<u8>>()),
         columns: columns.collect(),
     };
     tally.count(&[table]).expect("the columns fit");

@@ -70,7 +70,7 @@ fn histogram(criterion: &mut Criterion) {
         let (mut scratch, mut counts) = (Scratch::default(), CellCounts::new(grid.cells()));
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                count_column(&grid, range, black_box(&column), 0..COLUMN, &mut scratch, &mut counts)
+                count_column(&grid, range, black_box(&column), 0..COLUMN, None, &mut scratch, &mut counts)
                     .expect("a Float64Array on a numeric grid")
             });
         });
@@ -112,7 +112,7 @@ fn series(rng: &mut fastrand::Rng) -> Series {
 /// KS and PSI by rank cells: count, then one pass over the cells.
 fn by_cells(series: &Series, scratch: &mut Scratch) -> (f64, f64) {
     let mut counted = CellCounts::new(series.grid.cells());
-    count_column(&series.grid, None, &series.window, 0..WINDOW, scratch, &mut counted)
+    count_column(&series.grid, None, &series.window, 0..WINDOW, None, scratch, &mut counted)
         .expect("a Float64Array on a numeric grid");
     let ks = ks::two_sample(&series.counts, &counted.cells, false).expect("both sides hold values");
     let index = psi::psi(&series.bin_counts, &series.bins.fold(&counted.cells)).expect("ten bins");

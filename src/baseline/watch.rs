@@ -6,6 +6,7 @@
 //! within it); a version without one borrows the grid owner's.
 
 use super::{Baseline, BaselineSeries};
+use crate::cells::Octiles;
 use crate::event::{ModelId, Role, SeriesOf};
 use std::sync::Arc;
 
@@ -49,6 +50,8 @@ pub struct WatchedVersion {
 pub struct WatchedSeries {
     pub reference: Arc<BaselineSeries>,
     pub grid_hash: u64,
+    /// The octiles of the reference, on the cells of its grid.
+    pub octiles: Arc<Octiles>,
     /// Counted by more than one version on this grid, so that the arms can be compared.
     pub shared: bool,
 }
@@ -140,7 +143,12 @@ fn watch_version(version: &str, owner: &Arc<Baseline>, own: Option<&Arc<Baseline
     chosen.extend(predictions.series.iter().filter(|series| series.of == SeriesOf::Prediction).cloned());
     let series = chosen
         .into_iter()
-        .map(|reference| WatchedSeries { grid_hash: reference.grid.hash(), reference, shared: false })
+        .map(|reference| WatchedSeries {
+            grid_hash: reference.grid.hash(),
+            octiles: Arc::new(Octiles::of(&reference.counts)),
+            reference,
+            shared: false,
+        })
         .collect();
     WatchedVersion {
         version: version.to_owned(),

@@ -1,6 +1,6 @@
 //! Counts a range of rows of an Arrow column into the cells of its grid.
 
-use super::{Grid, NumericGrid};
+use super::{Grid, NumericGrid, Octiles, UnitCounts};
 use arrow::array::{Array, AsArray, BooleanArray, Float64Array, PrimitiveArray};
 use arrow::datatypes::{DataType, Float64Type, UInt16Type};
 use std::ops::Range;
@@ -28,6 +28,25 @@ pub struct CellCounts {
 pub struct Scratch {
     values: Vec<f64>,
     ranks: Vec<u32>,
+    buckets: Vec<u8>,
+}
+
+/// The units of a column's rows, and where they are counted.
+#[derive(Debug)]
+pub struct UnitRows<'a> {
+    /// One for each row of the column: a bucket, or [`crate::event::NO_UNIT`].
+    pub buckets: &'a [u8],
+    /// Of the column's grid.
+    pub octiles: &'a Octiles,
+    /// Values in cells are counted here too, by bucket and octile bin.
+    pub into: &'a mut UnitCounts,
+}
+
+impl UnitRows<'_> {
+    /// The part for some of the rows.
+    fn of(&mut self, rows: Range<usize>) -> UnitRows<'_> {
+        UnitRows { buckets: &self.buckets[rows], octiles: self.octiles, into: self.into }
+    }
 }
 
 /// Why a column cannot be counted. Nothing of it has been counted then.
@@ -39,6 +58,8 @@ pub enum CountError {
     RowsBeyondColumn { start: usize, end: usize, len: usize },
     #[error("cell {cell} of a grid of {cells} cells")]
     CellBeyondGrid { cell: usize, cells: usize },
+    #[error("{found} units of {rows} rows")]
+    UnitsOfOtherRows { rows: usize, found: usize },
     #[error("counts of {found} cells where the grid has {expected}")]
     OtherGrid { expected: usize, found: usize },
 }
@@ -68,7 +89,7 @@ impl CellCounts {
     }
 }
 
-/// Counts `rows` of `array` on `grid` and adds them to `into`.
+/// Counts `rows` of `array` on `grid` and adds them to `into`, and by unit to that of `units`.
 ///
 /// - A numeric grid takes a `Float64Array`. Values outside `range` (inclusive, if there is one) are also
 ///   `out_of_range`; infinities are also `non_finite`; NaN is `non_finite` only.
@@ -78,35 +99,46 @@ impl CellCounts {
 /// Null rows are `missing`.
 ///
 /// # Errors
-/// When the array is of another type, the rows are not all in it, a key is no cell, or `into` has another
-/// number of cells than the grid. `into` is then unchanged.
+/// When the array is of another type, the rows are not all in it, a key is no cell, `into` or the octiles have
+/// another number of cells than the grid, or there is not one unit for each row. Nothing is counted then.
 pub fn count_column(
     grid: &Grid,
     range: Option<(f64, f64)>,
     array: &dyn Array,
     rows: Range<usize>,
+    units: Option<UnitRows<'_>>,
     scratch: &mut Scratch,
     into: &mut CellCounts,
 ) -> Result<(), CountError> {
-    if into.cells.len() != grid.cells() {
-        return Err(CountError::OtherGrid { expected: grid.cells(), found: into.cells.len() });
-    }
+    let of_grid = |found: usize| match found == grid.cells() {
+        true => Ok(()),
+        false => Err(CountError::OtherGrid { expected: grid.cells(), found }),
+    };
+    of_grid(into.cells.len())?;
     if rows.start > rows.end || rows.end > array.len() {
         return Err(CountError::RowsBeyondColumn { start: rows.start, end: rows.end, len: array.len() });
     }
+    let mut units = units;
+    if let Some(units) = &units {
+        of_grid(units.octiles.bins().len())?;
+        if units.buckets.len() != array.len() {
+            return Err(CountError::UnitsOfOtherRows { rows: array.len(), found: units.buckets.len() });
+        }
+    }
+    let units = units.as_mut().map(|units| units.of(rows.clone()));
     let wrong = |grid| CountError::WrongArray { grid, array: array.data_type().clone() };
     match grid {
         Grid::Numeric(grid) => {
             let array = array.as_primitive_opt::<Float64Type>().ok_or_else(|| wrong("numeric"))?;
-            count_numeric(grid, range, &array.slice(rows.start, rows.len()), scratch, into);
+            count_numeric(grid, range, &array.slice(rows.start, rows.len()), units, scratch, into);
         }
         Grid::Categorical(_) => {
             let array = array.as_dictionary_opt::<UInt16Type>().ok_or_else(|| wrong("categorical"))?;
-            count_keys(&array.keys().slice(rows.start, rows.len()), into)?;
+            count_keys(&array.keys().slice(rows.start, rows.len()), units, into)?;
         }
         Grid::Boolean => {
             let array = array.as_boolean_opt().ok_or_else(|| wrong("boolean"))?;
-            count_booleans(&array.slice(rows.start, rows.len()), into);
+            count_booleans(&array.slice(rows.start, rows.len()), units, into);
         }
     }
     Ok(())
@@ -116,27 +148,42 @@ fn count_numeric(
     grid: &NumericGrid,
     range: Option<(f64, f64)>,
     array: &Float64Array,
+    units: Option<UnitRows<'_>>,
     scratch: &mut Scratch,
     into: &mut CellCounts,
 ) {
-    let Scratch { values, ranks } = scratch;
+    let Scratch { values, ranks, buckets } = scratch;
     match array.nulls().filter(|nulls| nulls.null_count() > 0) {
-        None => {
-            for block in array.values().chunks(BLOCK) {
-                count_values(grid, range, block, ranks, into);
-            }
-        }
+        None => count_blocks(grid, range, array.values(), units, ranks, into),
         Some(nulls) => {
             // Null slots hold anything: the valid values are copied together, then counted like the others.
             values.clear();
             values.extend(nulls.valid_indices().map(|row| array.values()[row]));
-            for block in values.chunks(BLOCK) {
-                count_values(grid, range, block, ranks, into);
-            }
+            let units = units.map(|units| {
+                buckets.clear();
+                buckets.extend(nulls.valid_indices().map(|row| units.buckets[row]));
+                UnitRows { buckets, ..units }
+            });
+            count_blocks(grid, range, values, units, ranks, into);
         }
     }
     into.rows += array.len() as u64;
     into.missing += array.null_count() as u64;
+}
+
+fn count_blocks(
+    grid: &NumericGrid,
+    range: Option<(f64, f64)>,
+    values: &[f64],
+    mut units: Option<UnitRows<'_>>,
+    ranks: &mut Vec<u32>,
+    into: &mut CellCounts,
+) {
+    for (number, block) in values.chunks(BLOCK).enumerate() {
+        let start = number * BLOCK;
+        let units = units.as_mut().map(|units| units.of(start..start + block.len()));
+        count_values(grid, range, block, units, ranks, into);
+    }
 }
 
 #[inline(never)]
@@ -144,14 +191,29 @@ fn count_values(
     grid: &NumericGrid,
     range: Option<(f64, f64)>,
     values: &[f64],
+    units: Option<UnitRows<'_>>,
     ranks: &mut Vec<u32>,
     into: &mut CellCounts,
 ) {
     grid.rank_into(values, ranks);
-    for &rank in ranks.iter() {
-        // NOT_A_NUMBER is beyond every grid.
-        if let Some(count) = into.cells.get_mut(rank as usize) {
-            *count += 1;
+    // NOT_A_NUMBER is beyond every grid.
+    match units {
+        None => {
+            for &rank in ranks.iter() {
+                if let Some(count) = into.cells.get_mut(rank as usize) {
+                    *count += 1;
+                }
+            }
+        }
+        Some(UnitRows { buckets, octiles, into: by_unit }) => {
+            let bins = octiles.bins();
+            let cells = &mut into.cells[..bins.len()];
+            for (&rank, &bucket) in ranks.iter().zip(buckets) {
+                if let Some(count) = cells.get_mut(rank as usize) {
+                    *count += 1;
+                    by_unit.add(bucket, bins[rank as usize]);
+                }
+            }
         }
     }
     into.non_finite += values.iter().map(|value| u64::from(!value.is_finite())).sum::<u64>();
@@ -161,7 +223,11 @@ fn count_values(
     }
 }
 
-fn count_keys(keys: &PrimitiveArray<UInt16Type>, into: &mut CellCounts) -> Result<(), CountError> {
+fn count_keys(
+    keys: &PrimitiveArray<UInt16Type>,
+    units: Option<UnitRows<'_>>,
+    into: &mut CellCounts,
+) -> Result<(), CountError> {
     let nulls = keys.nulls().filter(|nulls| nulls.null_count() > 0);
     let cells = into.cells.len();
     let highest = match nulls {
@@ -177,18 +243,33 @@ fn count_keys(keys: &PrimitiveArray<UInt16Type>, into: &mut CellCounts) -> Resul
             nulls.valid_indices().for_each(|row| into.cells[usize::from(keys.values()[row])] += 1);
         }
     }
+    if let Some(UnitRows { buckets, octiles, into }) = units {
+        let bins = octiles.bins();
+        let mut add = |row: usize| into.add(buckets[row], bins[usize::from(keys.values()[row])]);
+        match nulls {
+            None => (0..keys.len()).for_each(add),
+            Some(nulls) => nulls.valid_indices().for_each(&mut add),
+        }
+    }
     into.rows += keys.len() as u64;
     into.missing += keys.null_count() as u64;
     Ok(())
 }
 
-fn count_booleans(array: &BooleanArray, into: &mut CellCounts) {
+fn count_booleans(array: &BooleanArray, units: Option<UnitRows<'_>>, into: &mut CellCounts) {
     let (rows, missing) = (array.len() as u64, array.null_count() as u64);
     let yes = array.true_count() as u64;
     into.cells[0] += rows - missing - yes;
     into.cells[1] += yes;
     into.rows += rows;
     into.missing += missing;
+    if let Some(UnitRows { buckets, octiles, into }) = units {
+        for (value, bucket) in array.iter().zip(buckets) {
+            if let Some(value) = value {
+                into.add(*bucket, octiles.bins()[usize::from(value)]);
+            }
+        }
+    }
 }
 
 #[cfg(test)]

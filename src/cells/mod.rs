@@ -10,7 +10,9 @@ mod grid;
 pub mod rank;
 pub mod histogram;
 pub mod runs;
+mod units;
 
 pub use grid::{Categories, Grid, MAX_CATEGORIES, NumericGrid};
-pub use histogram::{CellCounts, CountError, Scratch, count_column};
+pub use histogram::{CellCounts, CountError, Scratch, UnitRows, count_column};
 pub use rank::NOT_A_NUMBER;
+pub use units::{OCTILE_BINS, Octiles, UNIT_CELLS, UnitCounts};

@@ -40,12 +40,20 @@ pub fn decode(encoded: &[u64], cells: usize) -> Result<Vec<u64>, RunsError> {
 /// # Errors
 /// As [`decode`], and when a sum exceeds 64 bits. `counts` are then unchanged.
 pub fn add(encoded: &[u64], counts: &mut [u64]) -> Result<(), RunsError> {
-    walk(encoded, counts.len(), |cell, count| {
-        counts[cell].checked_add(count).map(|_| ()).ok_or(RunsError::Overflow { cell })
-    })?;
+    check(encoded, counts)?;
     walk(encoded, counts.len(), |cell, count| {
         counts[cell] += count;
         Ok(())
+    })
+}
+
+/// Whether coded counts can be added to `counts`.
+///
+/// # Errors
+/// As [`add`].
+pub fn check(encoded: &[u64], counts: &[u64]) -> Result<(), RunsError> {
+    walk(encoded, counts.len(), |cell, count| {
+        counts[cell].checked_add(count).map(|_| ()).ok_or(RunsError::Overflow { cell })
     })
 }
 

@@ -65,6 +65,7 @@ fn rows(table: &Table) -> Vec<Row> {
         version: table.version.version,
         of: table.of,
         time: table.times.value(at),
+        unit: table.units.value(at),
         cells: (0..table.columns.len()).map(|column| cell(table, column, at)).collect(),
     };
     (0..table.times.len()).map(row).collect()
@@ -128,6 +129,7 @@ impl Trio {
         assert_eq!(found.len(), tape.len(), "{}", place());
         for (found, tape) in found.iter().zip(&tape) {
             assert_eq!((found.version, found.of, &found.times), (tape.version, tape.of, &tape.times));
+            assert_eq!(found.units, tape.units, "{}", place());
             for (found, tape) in found.columns.iter().zip(&tape.columns) {
                 assert_eq!(found.type_errors, tape.type_errors, "{}", place());
                 assert_eq!(found.array.to_data(), tape.array.to_data(), "{}", place());

@@ -1,7 +1,7 @@
 //! The top level of an event: which keys it has and where their values stand on the tape.
 
 use super::section::width;
-use crate::event::{EventTime, Outcome, Role};
+use crate::event::{EventTime, NO_UNIT, Outcome, Role, double_bucket, integer_bucket, unit_bucket};
 use simd_json::{Node, StaticNode};
 
 /// What is wrong with an event, before it becomes a [`super::Rejection`].
@@ -15,6 +15,8 @@ pub(super) struct Envelope<'tape, 'input> {
     pub version: Option<&'tape Node<'input>>,
     pub role: Option<&'tape Node<'input>>,
     pub namespace: Option<&'tape Node<'input>>,
+    pub unit: Option<&'tape Node<'input>>,
+    pub request_id: Option<&'tape Node<'input>>,
     pub features: Option<&'tape [Node<'input>]>,
     pub predictions: Option<&'tape [Node<'input>]>,
     pub labels: Option<&'tape [Node<'input>]>,
@@ -38,6 +40,8 @@ impl<'tape, 'input> Envelope<'tape, 'input> {
                 "model_version" => envelope.version = first,
                 "role" => envelope.role = first,
                 "namespace" => envelope.namespace = first,
+                "unit" => envelope.unit = first,
+                "request_id" => envelope.request_id = first,
                 "features" => envelope.features = value,
                 "predictions" => envelope.predictions = value,
                 "labels" => envelope.labels = value,
@@ -63,6 +67,19 @@ impl<'tape, 'input> Envelope<'tape, 'input> {
             Some(Node::String("canary")) => Some(Role::Canary),
             _ => None,
         }
+    }
+
+    /// The bucket of the event's unit or, without one, of its request. A value that is neither a string nor a
+    /// whole number counts as none.
+    pub(super) fn unit(&self) -> u8 {
+        let bucket = |node: &Node<'_>| match node {
+            Node::String(text) => Some(unit_bucket(text.as_bytes())),
+            Node::Static(StaticNode::I64(number)) => Some(integer_bucket(i128::from(*number))),
+            Node::Static(StaticNode::U64(number)) => Some(integer_bucket(i128::from(*number))),
+            Node::Static(StaticNode::F64(number)) => double_bucket(*number),
+            _ => None,
+        };
+        self.unit.and_then(bucket).or_else(|| self.request_id.and_then(bucket)).unwrap_or(NO_UNIT)
     }
 
     /// Whether there is a `namespace` and it is not `configured`.

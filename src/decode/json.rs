@@ -155,10 +155,10 @@ impl Decoder {
         self.last = head.sections;
         let sections = &mut self.sections[head.sections];
         if let Some(features) = envelope.features {
-            sections.features.append(head.accepted.time, features);
+            sections.features.append(&head.accepted, features);
         }
         if let Some(predictions) = envelope.predictions {
-            sections.predictions.append(head.accepted.time, predictions);
+            sections.predictions.append(&head.accepted, predictions);
         }
         Ok(head.accepted)
     }
@@ -173,6 +173,7 @@ impl Decoder {
             version: self.sections[sections].version,
             role: envelope.role(),
             time,
+            unit: envelope.unit(),
             moves_watermark: envelope.features.is_some() || envelope.predictions.is_some(),
             foreign_namespace: envelope.is_foreign(&self.sections[sections].namespace),
         };

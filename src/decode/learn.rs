@@ -98,6 +98,8 @@ impl<'a> Learner<'a> {
             "timestamp" => self.step(Value::Timestamp),
             "role" => self.step(Value::Role),
             "namespace" => self.step(Value::Namespace),
+            "unit" => self.step(Value::Unit),
+            "request_id" => self.step(Value::RequestId),
             _ => self.step(Value::Ignored),
         }
     }

@@ -47,6 +47,8 @@ pub struct Accepted {
     /// The role the event itself carries.
     pub role: Option<Role>,
     pub time: EventTime,
+    /// The bucket of its unit or, without one, of its request; [`crate::event::NO_UNIT`]: it names neither.
+    pub unit: u8,
     /// Whether it carries features or predictions; label-only events neither hold nor move the watermark.
     pub moves_watermark: bool,
     /// Whether its `namespace` differs from the configured one (counted, otherwise ignored).

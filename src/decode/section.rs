@@ -3,11 +3,11 @@
 //! Only watched series are materialised. A key is first compared with the one that followed its
 //! predecessor the last time (producers keep their key order), and only then looked up by hash.
 
-use super::Table;
 use super::builder::Builder;
+use super::{Accepted, Table};
 use crate::baseline::{VersionIndex, WatchedVersion};
-use crate::event::{EventTime, SeriesOf};
-use arrow::array::Int64Array;
+use crate::event::SeriesOf;
+use arrow::array::{Int64Array, UInt8Array};
 use hashbrown::HashMap;
 use simd_json::Node;
 use std::mem::take;
@@ -25,6 +25,7 @@ pub(super) struct Section {
     version: VersionIndex,
     of: SeriesOf,
     times: Vec<i64>,
+    units: Vec<u8>,
     columns: Vec<Builder>,
     names: Names,
 }
@@ -85,20 +86,20 @@ impl Section {
     pub(super) fn new(version: VersionIndex, of: SeriesOf, watched: &WatchedVersion) -> Section {
         let columns = watched.of(of).map(|(_, series)| Builder::new(&series.reference.grid)).collect();
         let names = watched.of(of).map(|(_, series)| series.reference.name.clone()).collect();
-        Section { version, of, times: Vec::new(), columns, names: Names::new(names) }
+        Section { version, of, times: Vec::new(), units: Vec::new(), columns, names: Names::new(names) }
     }
 
     pub(super) fn rows(&self) -> usize {
         self.times.len()
     }
 
-    /// Appends one row. `object` is the tape of an object, its own node first. Cannot fail: whatever is
-    /// wrong with a value is counted for its series.
-    pub(super) fn append(&mut self, time: EventTime, object: &[Node<'_>]) {
+    /// Appends one row of `event`. `object` is the tape of an object, its own node first. Cannot fail: whatever
+    /// is wrong with a value is counted for its series.
+    pub(super) fn append(&mut self, event: &Accepted, object: &[Node<'_>]) {
         let row = self.times.len();
         self.names.slot = 0;
         self.walk(row, None, object);
-        self.times.push(time.0);
+        self.keep_row(event);
     }
 
     /// `parent`: the dotted path of a nested object, or nothing for the outermost one. A nested object with
@@ -154,9 +155,10 @@ impl Section {
         self.columns[column as usize].read(self.times.len(), text, at)
     }
 
-    /// Settles the row that [`Section::read`] has filled.
-    pub(super) fn keep_row(&mut self, time: EventTime) {
-        self.times.push(time.0);
+    /// Settles the row that has been filled.
+    pub(super) fn keep_row(&mut self, event: &Accepted) {
+        self.times.push(event.time.0);
+        self.units.push(event.unit);
     }
 
     /// Forgets what [`Section::read`] has filled of a row.
@@ -172,8 +174,10 @@ impl Section {
         }
         let rows = self.times.len();
         let times = Int64Array::from(take(&mut self.times));
+        let units = UInt8Array::from(take(&mut self.units));
         self.times.reserve(rows);
+        self.units.reserve(rows);
         let columns = self.columns.iter_mut().map(|column| column.finish(rows)).collect();
-        Some(Table { version: self.version, of: self.of, times, columns })
+        Some(Table { version: self.version, of: self.of, times, units, columns })
     }
 }

@@ -41,6 +41,8 @@ pub(super) enum Value {
     Timestamp,
     Role,
     Namespace,
+    Unit,
+    RequestId,
     Labels,
     /// Nobody: it has to be valid, no more.
     Ignored,

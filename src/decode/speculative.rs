@@ -15,7 +15,7 @@ use super::number::{self, Number};
 use super::scan::{plain_string, skip_value, skip_word};
 use super::shape::{Shape, Value};
 use super::version::VersionSections;
-use crate::event::{EventTime, Role};
+use crate::event::{EventTime, NO_UNIT, Role, double_bucket, integer_bucket, unit_bucket};
 
 /// The shapes that are kept: a few producers times a few versions.
 const MAX_SHAPES: usize = 8;
@@ -65,11 +65,30 @@ impl Default for Speculation {
 
 /// What the top level of an event says besides its features and predictions.
 #[derive(Default)]
-struct Head {
+struct Head<'a> {
     time: Option<EventTime>,
     role: Option<Role>,
     foreign_namespace: bool,
+    unit: Option<Unit<'a>>,
+    request_id: Option<Unit<'a>>,
     has_labels: bool,
+}
+
+/// A unit that is not hashed yet: a request's id is of use only where there is no unit.
+#[derive(Clone, Copy)]
+enum Unit<'a> {
+    Text(&'a str),
+    Bucket(u8),
+}
+
+impl Unit<'_> {
+    #[inline]
+    fn bucket(self) -> u8 {
+        match self {
+            Unit::Text(text) => unit_bucket(text.as_bytes()),
+            Unit::Bucket(bucket) => bucket,
+        }
+    }
 }
 
 /// No event of the shape: how far it was walked, in bytes and in steps.
@@ -181,22 +200,29 @@ fn read_by(
             return Err(misfit);
         }
     };
-    if shape.has_features {
-        sections.features.keep_row(time);
-    }
-    if shape.has_predictions {
-        sections.predictions.keep_row(time);
-    }
-    Ok(Accepted {
+    let accepted = Accepted {
         version: sections.version,
         role: head.role,
         time,
+        unit: head.unit.or(head.request_id).map_or(NO_UNIT, Unit::bucket),
         moves_watermark: shape.has_features || shape.has_predictions,
         foreign_namespace: head.foreign_namespace,
-    })
+    };
+    if shape.has_features {
+        sections.features.keep_row(&accepted);
+    }
+    if shape.has_predictions {
+        sections.predictions.keep_row(&accepted);
+    }
+    Ok(accepted)
 }
 
-fn walk(shape: &Shape, text: &str, sections: &mut VersionSections, head: &mut Head) -> Result<(), Misfit> {
+fn walk<'a>(
+    shape: &Shape,
+    text: &'a str,
+    sections: &mut VersionSections,
+    head: &mut Head<'a>,
+) -> Result<(), Misfit> {
     let bytes = text.as_bytes();
     let mut at = 0;
     for (steps, step) in shape.steps.iter().enumerate() {
@@ -218,9 +244,9 @@ fn walk(shape: &Shape, text: &str, sections: &mut VersionSections, head: &mut He
     fits.then_some(()).ok_or(Misfit { at, steps: shape.steps.len() })
 }
 
-impl Head {
+impl<'a> Head<'a> {
     /// Reads a value of the top level; where it ends.
-    fn read(&mut self, value: Value, text: &str, at: usize, namespace: &str) -> Option<usize> {
+    fn read(&mut self, value: Value, text: &'a str, at: usize, namespace: &str) -> Option<usize> {
         let bytes = text.as_bytes();
         if bytes.get(at) == Some(&b'n') {
             return skip_word(bytes, at, b"null");
@@ -241,12 +267,35 @@ impl Head {
                 self.foreign_namespace = found != namespace;
                 Some(end)
             }
+            Value::Unit => {
+                let (unit, end) = read_unit(text, at)?;
+                self.unit = unit;
+                Some(end)
+            }
+            Value::RequestId => {
+                let (unit, end) = read_unit(text, at)?;
+                self.request_id = unit;
+                Some(end)
+            }
             Value::Labels => {
                 self.has_labels = true;
                 (bytes.get(at) == Some(&b'{')).then(|| skip_value(bytes, at))?
             }
             Value::Series(..) | Value::Ignored => None,
         }
+    }
+}
+
+/// A unit, if the value is one, and where it ends.
+fn read_unit(text: &str, at: usize) -> Option<(Option<Unit<'_>>, usize)> {
+    let bytes = text.as_bytes();
+    match bytes.get(at)? {
+        b'"' => plain_string(text, at).map(|(unit, end)| (Some(Unit::Text(unit)), end)),
+        b'-' | b'0'..=b'9' => number::read(bytes, at).map(|(number, end)| match number {
+            Number::Integer(unit) => (Some(Unit::Bucket(integer_bucket(i128::from(unit)))), end),
+            Number::Double(unit) => (double_bucket(unit).map(Unit::Bucket), end),
+        }),
+        _ => skip_value(bytes, at).map(|end| (None, end)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::baseline::VersionIndex;
 use crate::event::SeriesOf;
-use arrow::array::{ArrayRef, Int64Array};
+use arrow::array::{ArrayRef, Int64Array, UInt8Array};
 
 /// Decoded rows of one version: all events of a batch that carried `features`, or all that carried
 /// `predictions`. Rows are in arrival order.
@@ -12,6 +12,8 @@ pub struct Table {
     pub of: SeriesOf,
     /// Event time of each row, milliseconds since 1970.
     pub times: Int64Array,
+    /// The bucket of each row's unit, or [`crate::event::NO_UNIT`].
+    pub units: UInt8Array,
     /// One for each watched series of `of`, in the order of the watched version's series.
     pub columns: Vec<Column>,
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::baseline::{Baseline, BaselineSeries, Rollout, Watch, WatchedModel};
 use crate::cells::{Categories, Grid, NumericGrid};
-use crate::event::{ModelId, SeriesKind, SeriesOf};
+use crate::event::{ModelId, NO_UNIT, SeriesKind, SeriesOf, unit_bucket};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, UInt16Type};
 use std::sync::Arc;
@@ -129,6 +129,35 @@ fn values_become_columns_and_wrong_types_are_counted_for_their_series() {
     assert!(tables[0].columns.iter().all(|column| column.array.null_count() == 1));
     assert_eq!(tables[0].columns[1].array.as_dictionary::<UInt16Type>().keys().value(0), 1);
     assert!(decoder.take().is_empty());
+}
+
+#[test]
+fn a_unit_is_a_string_or_a_whole_number_and_the_request_takes_its_place() {
+    let mut decoder = decoder();
+    let bucket = |unit: &str| unit_bucket(unit.as_bytes());
+    for (fields, expected) in [
+        ("", NO_UNIT),
+        (r#""unit":"user-77","#, bucket("user-77")),
+        (r#""unit":77,"#, bucket("77")),
+        (r#""unit":77.0,"#, bucket("77")),
+        (r#""unit":"","#, bucket("")),
+        (r#""request_id":"b7c1","#, bucket("b7c1")),
+        (r#""unit":"user-77","request_id":"b7c1","#, bucket("user-77")),
+        (r#""request_id":4711,"unit":"\u0075ser-77","#, bucket("user-77")),
+        (r#""unit":null,"request_id":"b7c1","#, bucket("b7c1")),
+        (r#""unit":{"id":77},"request_id":"b7c1","#, bucket("b7c1")),
+        (r#""unit":0.5,"request_id":true,"#, NO_UNIT),
+    ] {
+        // The second and third time by its shape.
+        for time in 0..3 {
+            let text = event(&format!(r#"{fields}"features":{{}},"predictions":{{}}"#));
+            let accepted = decoder.push(text.as_bytes(), ARRIVAL).expect("an event");
+            assert_eq!(accepted.unit, expected, "{text}, {time}");
+            let units: Vec<u8> = decoder.take().iter().map(|table| table.units.value(0)).collect();
+            assert_eq!(units, [expected, expected], "{text}, {time}");
+        }
+    }
+    assert!(decoder.speculated() > 18, "{}", decoder.speculated());
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! What an event, a series and event time are. Everything above this room speaks in these words.
 
 mod time;
+mod unit;
 
 pub use time::{EventTime, TimeError};
+pub use unit::{NO_UNIT, UNIT_BUCKETS, double_bucket, integer_bucket, unit_bucket};
 
 use serde::{Deserialize, Serialize};
 

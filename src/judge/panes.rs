@@ -2,7 +2,7 @@
 
 use super::window::SeriesCounts;
 use crate::baseline::{VersionIndex, Watch};
-use crate::cells::runs;
+use crate::cells::{UNIT_CELLS, runs};
 use crate::tally::of_from_number;
 use crate::tally::record::{Counts, Delta, RoleCount};
 use std::collections::BTreeMap;
@@ -33,7 +33,8 @@ impl OpenPane {
 
     /// Bytes held in memory.
     pub(super) fn bytes(&self) -> usize {
-        let counts = |counts: &SeriesCounts| counts.cells.len() * size_of::<u64>();
+        let units = |counts: &SeriesCounts| if counts.units.is_some() { UNIT_CELLS } else { 0 };
+        let counts = |counts: &SeriesCounts| (counts.cells.len() + units(counts)) * size_of::<u64>();
         let of_arm = |arm: &ArmCounts| {
             let dense: usize = arm.series.iter().flatten().map(counts).sum();
             128 + arm.series.len() * size_of::<Option<SeriesCounts>>() + dense
@@ -85,8 +86,17 @@ pub(super) fn version_of(watch: &Watch, namespace: &str, model: &str, version: &
 
 /// Adds a record's counts to dense ones. Returns whether they fitted.
 pub(super) fn add_counts(into: &mut SeriesCounts, counts: &Counts) -> bool {
-    if runs::add(&counts.cells, &mut into.cells).is_err() {
+    let fits = match &into.units {
+        Some(units) => runs::check(&counts.units, &units[..]),
+        None => runs::check(&counts.units, &[0; UNIT_CELLS]),
+    };
+    if fits.is_err() || runs::add(&counts.cells, &mut into.cells).is_err() {
         return false;
+    }
+    if !counts.units.is_empty() {
+        let units = into.units.get_or_insert_with(|| Box::new([0; UNIT_CELLS]));
+        // It was checked that they fit.
+        let _ = runs::add(&counts.units, &mut units[..]);
     }
     into.rows += counts.rows;
     into.missing += counts.missing;
@@ -105,6 +115,7 @@ pub(super) fn to_record(counts: &SeriesCounts) -> Counts {
         out_of_range: counts.out_of_range,
         non_finite: counts.non_finite,
         cells: runs::encode(&counts.cells),
+        units: counts.units.as_ref().map_or_else(Vec::new, |units| runs::encode(&units[..])),
     }
 }
 
@@ -118,5 +129,61 @@ impl ArmCounts {
         self.stable += roles.stable;
         self.canary += roles.canary;
         self.unset += roles.unset;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message;
+
+    fn record(units: &[(usize, u64)]) -> Counts {
+        let mut all = [0; UNIT_CELLS];
+        units.iter().for_each(|(cell, count)| all[*cell] = *count);
+        Counts { rows: 3, cells: runs::encode(&[1, 0, 2]), units: runs::encode(&all), ..Counts::default() }
+    }
+
+    #[test]
+    fn units_add_up_and_survive_their_record() {
+        let mut sum = empty(3);
+        for counts in [record(&[]), record(&[(0, 2), (255, 1)]), record(&[(255, 2)])] {
+            assert!(add_counts(&mut sum, &counts));
+        }
+        let units = sum.units.as_ref().expect("two of them had units");
+        assert_eq!((units[0], units[255], units.iter().sum::<u64>()), (2, 3, 5));
+        assert_eq!((sum.rows, sum.cells.as_slice()), (9, [3, 0, 6].as_slice()));
+        let bytes = to_record(&sum).encode_to_vec();
+        let mut back = empty(3);
+        assert!(add_counts(&mut back, &Counts::decode(bytes.as_slice()).expect("a record")));
+        assert_eq!(back, sum);
+    }
+
+    #[test]
+    fn records_without_units_are_read_as_before() {
+        // rows = 3, cells = [0, 1, 1, 2], as they were written before there were units.
+        let counts = Counts::decode([0x08, 3, 0x32, 4, 0, 1, 1, 2].as_slice()).expect("a record");
+        assert_eq!(counts, record(&[]));
+        let mut sum = empty(3);
+        assert!(add_counts(&mut sum, &counts));
+        assert_eq!(sum.units, None);
+        assert_eq!(to_record(&sum), counts);
+    }
+
+    #[test]
+    fn what_does_not_fit_changes_nothing() {
+        let beyond = Counts { units: vec![UNIT_CELLS as u64, 1], ..record(&[]) };
+        let other_grid = Counts { cells: vec![3, 1], ..record(&[(1, 1)]) };
+        let odd = Counts { units: vec![0], ..record(&[]) };
+        let mut sum = empty(3);
+        for start in [record(&[]), record(&[(7, u64::MAX)])] {
+            assert!(add_counts(&mut sum, &start));
+            let overflow = record(&[(7, u64::MAX)]);
+            let wrong = [&beyond, &other_grid, &odd, &overflow];
+            for wrong in wrong.into_iter().take(if sum.units.is_some() { 4 } else { 3 }) {
+                let before = sum.clone();
+                assert!(!add_counts(&mut sum, wrong), "{wrong:?}");
+                assert_eq!(sum, before);
+            }
+        }
     }
 }

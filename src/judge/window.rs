@@ -1,6 +1,7 @@
 //! What a window hands to the measurements.
 
 use crate::baseline::VersionIndex;
+use crate::cells::UNIT_CELLS;
 use crate::event::EventTime;
 
 /// The dense counts of one series over a window.
@@ -14,6 +15,9 @@ pub struct SeriesCounts {
     pub type_errors: u64,
     pub out_of_range: u64,
     pub non_finite: u64,
+    /// Counts by unit bucket and octile bin, at bucket · [`crate::cells::OCTILE_BINS`] + bin, of the values whose
+    /// events name a unit or a request; none if no event did.
+    pub units: Option<Box<[u64; UNIT_CELLS]>>,
 }
 
 impl SeriesCounts {

@@ -7,6 +7,8 @@ use super::traffic::{Event, MODELS, Naive, watch};
 use super::watermark::Words;
 use super::world::{Switch, World};
 use super::{JUDGE, PANE, Violation};
+use crate::cells::{OCTILE_BINS, UNIT_CELLS};
+use crate::event::UNIT_BUCKETS;
 use crate::judge::window::ModelWindow;
 use crate::judge::{Judge, Step, pane_key};
 use crate::tally::merge_partition;
@@ -381,6 +383,7 @@ impl<'a> Reference<'a> {
                     events: arm.events(),
                     missing: arm.series[0].missing,
                     cells: arm.series[0].cells.clone().try_into().unwrap_or_default(),
+                    units: by_bucket(arm.series[0].units.as_deref().unwrap_or(&[0; UNIT_CELLS])),
                 };
                 if !must.is_within(&counted) || !counted.is_within(&may) {
                     let what = format!(
@@ -444,5 +447,13 @@ fn grid_generation(hash: u64) -> usize {
 fn naive_of(counts: Option<&Counts>) -> Option<Naive> {
     let counts = counts?;
     let cells = crate::cells::runs::decode(&counts.cells, super::traffic::CELLS).ok()?;
-    Some(Naive { events: counts.rows, missing: counts.missing, cells: cells.try_into().ok()? })
+    let units = crate::cells::runs::decode(&counts.units, UNIT_CELLS).ok()?;
+    let units = by_bucket(&units);
+    Some(Naive { events: counts.rows, missing: counts.missing, cells: cells.try_into().ok()?, units })
+}
+
+fn by_bucket(units: &[u64]) -> [[u64; OCTILE_BINS]; UNIT_BUCKETS] {
+    let mut buckets = [[0; OCTILE_BINS]; UNIT_BUCKETS];
+    buckets.as_flattened_mut().copy_from_slice(units);
+    buckets
 }

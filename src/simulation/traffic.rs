@@ -3,11 +3,11 @@
 use super::dice::Dice;
 use super::schedule::Load;
 use crate::baseline::{Baseline, BaselineSeries, Rollout, VersionIndex, Watch, WatchedModel};
-use crate::cells::{Grid, NumericGrid};
+use crate::cells::{Grid, NumericGrid, OCTILE_BINS};
 use crate::decode::{Accepted, Column, Table};
-use crate::event::{EventTime, ModelId, Outcome, Role, SeriesKind, SeriesOf};
+use crate::event::{EventTime, ModelId, NO_UNIT, Outcome, Role, SeriesKind, SeriesOf, UNIT_BUCKETS};
 use crate::tally::merge_partition;
-use arrow::array::{Float64Array, Int64Array};
+use arrow::array::{Float64Array, Int64Array, UInt8Array};
 use std::sync::{Arc, OnceLock};
 
 /// Two models, so that two merge partitions have one each; two versions of each: stable and canary.
@@ -35,6 +35,8 @@ pub(super) struct Event {
     /// Milliseconds.
     pub(super) time: i64,
     pub(super) x: Option<f64>,
+    /// The bucket of its unit, or none.
+    pub(super) unit: u8,
 }
 
 impl Event {
@@ -48,6 +50,7 @@ impl Event {
             version: self.version(),
             role: Some(if self.canary { Role::Canary } else { Role::Stable }),
             time: EventTime(self.time),
+            unit: self.unit,
             moves_watermark: true,
             foreign_namespace: false,
         }
@@ -58,6 +61,7 @@ impl Event {
             version: self.version(),
             of: SeriesOf::Feature,
             times: Int64Array::from(vec![self.time]),
+            units: UInt8Array::from(vec![self.unit]),
             columns: vec![Column {
                 array: Arc::new(Float64Array::from(vec![self.x])),
                 type_errors: Vec::new(),
@@ -81,6 +85,7 @@ pub(super) fn draw(dice: &mut Dice, load: Load, clock: i64) -> Option<Body> {
         canary: dice.chance(20),
         time,
         x: VALUES[dice.index(VALUES.len())],
+        unit: dice.index(usize::from(NO_UNIT) + 1) as u8,
     }))
 }
 
@@ -133,6 +138,8 @@ pub(super) struct Naive {
     pub(super) events: u64,
     pub(super) missing: u64,
     pub(super) cells: [u64; CELLS],
+    /// By bucket of the unit and bin; on a grid of seven cells each is a bin.
+    pub(super) units: [[u64; OCTILE_BINS]; UNIT_BUCKETS],
 }
 
 impl Naive {
@@ -152,6 +159,9 @@ impl Naive {
             }
         }
         self.cells[cell] += 1;
+        if let Some(bins) = self.units.get_mut(usize::from(event.unit)) {
+            bins[cell] += 1;
+        }
     }
 
     /// Whether no count is above `other`'s.
@@ -159,5 +169,6 @@ impl Naive {
         self.events <= other.events
             && self.missing <= other.missing
             && self.cells.iter().zip(&other.cells).all(|(own, other)| own <= other)
+            && self.units.iter().flatten().zip(other.units.iter().flatten()).all(|(own, other)| own <= other)
     }
 }

@@ -191,5 +191,6 @@ fn counts_record(tally: &SeriesTally) -> Counts {
         out_of_range: counts.out_of_range,
         non_finite: counts.non_finite,
         cells: runs::encode(&counts.cells),
+        units: runs::encode(&tally.units.cells()),
     }
 }

@@ -23,7 +23,7 @@ pub use partition::{merge_partition, murmur2};
 pub use source::{SourceKey, SourceStart};
 
 use crate::baseline::{VersionIndex, Watch, WatchedModel, WatchedSeries, WatchedVersion};
-use crate::cells::{CellCounts, CountError, Grid, Scratch, count_column};
+use crate::cells::{CellCounts, CountError, Grid, Scratch, UNIT_CELLS, UnitCounts, UnitRows, count_column};
 use crate::decode::{Accepted, Table};
 use crate::event::{EventTime, Outcome, Role, SeriesOf};
 use source::SourceProgress;
@@ -47,6 +47,7 @@ struct PaneCounts {
 #[derive(Debug)]
 struct SeriesTally {
     counts: CellCounts,
+    units: UnitCounts,
     type_errors: u64,
 }
 
@@ -190,13 +191,17 @@ impl Tally {
             let reference = &series.reference;
             let tally = counts.series[index].get_or_insert_with(|| SeriesTally {
                 counts: CellCounts::new(reference.grid.cells()),
+                units: UnitCounts::default(),
                 type_errors: 0,
             });
             let wrong = errors_within(&column.type_errors, &rows);
             tally.type_errors += wrong;
             let grid: &Grid = &reference.grid;
-            let into = &mut tally.counts;
-            result = count_column(grid, reference.range, &column.array, rows.clone(), &mut scratch, into);
+            let (buckets, octiles) = (table.units.values().as_ref(), &*series.octiles);
+            let units = UnitRows { buckets, octiles, into: &mut tally.units };
+            let (rows, into) = (rows.clone(), &mut tally.counts);
+            result =
+                count_column(grid, reference.range, &column.array, rows, Some(units), &mut scratch, into);
             if result.is_err() {
                 break;
             }
@@ -249,10 +254,13 @@ impl Tally {
     }
 }
 
-/// What one pane of a version takes at most.
+/// What one pane of a version takes at most, here or in the judge.
 pub fn pane_bytes(version: &WatchedVersion) -> usize {
     let of_series = |series: &WatchedSeries| {
-        size_of::<Option<SeriesTally>>() + 16 + series.reference.grid.cells() * size_of::<u64>()
+        size_of::<Option<SeriesTally>>()
+            + 32
+            + series.reference.grid.cells() * size_of::<u64>()
+            + UNIT_CELLS * size_of::<u64>()
     };
     256 + version.series.iter().map(of_series).sum::<usize>()
 }

@@ -72,6 +72,10 @@ pub struct Counts {
     /// Cell counts, run-length coded: pairs (cells to skip, count of the next one).
     #[prost(uint64, repeated, tag = "6")]
     pub cells: Vec<u64>,
+    /// Of the values in cells, those of events that name a unit or a request: counts by bucket of the unit (32)
+    /// and bin between the baseline's octiles (8), at bucket · 8 + bin; run-length coded likewise.
+    #[prost(uint64, repeated, tag = "7")]
+    pub units: Vec<u64>,
 }
 
 /// Ends a flush in every merge partition, and names the source offsets that it covers.

@@ -3,10 +3,10 @@
 use super::record::{Delta, TallyBody};
 use super::*;
 use crate::baseline::{Baseline, BaselineSeries, Rollout, WatchedModel};
-use crate::cells::{NumericGrid, runs};
+use crate::cells::{NumericGrid, OCTILE_BINS, runs};
 use crate::decode::Column;
-use crate::event::{ModelId, SeriesKind};
-use arrow::array::{Float64Array, Int64Array};
+use crate::event::{ModelId, NO_UNIT, SeriesKind};
+use arrow::array::{Float64Array, Int64Array, UInt8Array};
 use proptest::prelude::*;
 
 pub(crate) const PANE_MS: i64 = 1_000;
@@ -49,6 +49,13 @@ pub(crate) struct Event {
     pub(crate) x: Option<f64>,
 }
 
+impl Event {
+    /// The bucket of its unit: whatever the rest of it makes of it.
+    pub(crate) fn unit(&self) -> u8 {
+        (self.time.rem_euclid(i64::from(NO_UNIT) + 1)) as u8
+    }
+}
+
 pub(crate) fn source(partition: i32) -> SourceKey {
     SourceKey { topic: "events".to_owned(), partition }
 }
@@ -66,6 +73,7 @@ pub(crate) fn feed(tally: &mut Tally, partition: i32, events: &[Event]) {
             version: VersionIndex { model: 0, version: event.version },
             role: None,
             time: EventTime(event.time),
+            unit: event.unit(),
             moves_watermark: true,
             foreign_namespace: false,
         };
@@ -81,6 +89,7 @@ pub(crate) fn feed(tally: &mut Tally, partition: i32, events: &[Event]) {
             version: VersionIndex { model: 0, version },
             of: SeriesOf::Feature,
             times: Int64Array::from(rows.iter().map(|event| event.time).collect::<Vec<i64>>()),
+            units: UInt8Array::from(rows.iter().map(|event| event.unit()).collect::<Vec<u8>>()),
             columns: vec![Column {
                 array: Arc::new(Float64Array::from(rows.iter().map(|event| event.x).collect::<Vec<_>>())),
                 type_errors: Vec::new(),
@@ -101,14 +110,17 @@ pub(crate) fn stamp(range_id: &str, wall_clock: i64) -> FlushStamp<'_> {
     }
 }
 
-type Sums = BTreeMap<(String, i64), (u64, u64, Vec<u64>)>;
+type Sums = BTreeMap<(String, i64), (u64, u64, Vec<u64>, Vec<u64>)>;
 
 fn add_up(sums: &mut Sums, delta: &Delta) {
     let counts = delta.counts.as_ref().expect("a delta has counts");
-    let sum = sums.entry((delta.version.clone(), delta.pane_start)).or_insert_with(|| (0, 0, vec![0; 7]));
+    let sum = sums
+        .entry((delta.version.clone(), delta.pane_start))
+        .or_insert_with(|| (0, 0, vec![0; 7], vec![0; UNIT_CELLS]));
     sum.0 += counts.rows;
     sum.1 += counts.missing;
     runs::add(&counts.cells, &mut sum.2).expect("the grid's cells");
+    runs::add(&counts.units, &mut sum.3).expect("buckets and bins");
 }
 
 fn deltas_of(flush: &Flush) -> impl Iterator<Item = &Delta> {
@@ -154,6 +166,22 @@ proptest! {
     }
 
     #[test]
+    fn units_are_counted_as_by_hand(events in events(), cut in 1..50_usize) {
+        let mut expected: BTreeMap<(String, i64), Vec<u64>> = BTreeMap::new();
+        for event in &events {
+            let place = (format!("v{}", event.version + 1), event.time - event.time % PANE_MS);
+            let cells = expected.entry(place).or_insert_with(|| vec![0; UNIT_CELLS]);
+            // Seven cells: each is a bin of its own.
+            let below = |x: f64| [0.0, 1.0, 2.0].iter().map(|cut| usize::from(*cut < x) + usize::from(*cut <= x)).sum::<usize>();
+            if let Some(x) = event.x.filter(|x| !x.is_nan() && event.unit() != NO_UNIT) {
+                cells[usize::from(event.unit()) * OCTILE_BINS + below(x)] += 1;
+            }
+        }
+        let found = tallied(&events, 2, cut).into_iter().map(|(place, sums)| (place, sums.3));
+        prop_assert_eq!(found.collect::<BTreeMap<_, _>>(), expected);
+    }
+
+    #[test]
     fn the_order_of_events_does_not_matter(events in events().prop_shuffle(), cut in 1..50_usize) {
         let mut sorted = events.clone();
         sorted.sort_by_key(|event| (event.time, event.version));
@@ -196,6 +224,7 @@ fn a_watermark_is_never_ahead_of_the_wall_clock() {
         version: VersionIndex { model: 0, version: 0 },
         role: None,
         time: EventTime(9_000),
+        unit: NO_UNIT,
         moves_watermark: true,
         foreign_namespace: false,
     };

@@ -29,6 +29,8 @@ fn the_schema_and_the_decoder_accept_the_same_events() {
         (true, json!({})),
         (true, json!({"features": {}})),
         (true, json!({"features": {"a": [1]}, "labels": null})),
+        (true, json!({"unit": "user-77", "request_id": 12})),
+        (true, json!({"unit": {"id": 77}, "request_id": [1]})),
         (true, json!({"role": 7, "namespace": "elsewhere", "timestamp": null})),
         (true, json!({"timestamp": 1795428000.5, "anything": {"else": []}})),
         (false, json!({"timestamp": true})),

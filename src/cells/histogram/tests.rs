@@ -1,12 +1,13 @@
 use super::*;
-use crate::cells::Categories;
+use crate::cells::{Categories, OCTILE_BINS, UNIT_CELLS};
+use crate::event::NO_UNIT;
 use arrow::array::{ArrayRef, DictionaryArray, StringArray, UInt16Array};
 use proptest::prelude::*;
 use std::sync::Arc;
 
 fn count(grid: &Grid, range: Option<(f64, f64)>, array: &dyn Array, rows: Range<usize>) -> CellCounts {
     let mut into = CellCounts::new(grid.cells());
-    count_column(grid, range, array, rows, &mut Scratch::default(), &mut into).unwrap();
+    count_column(grid, range, array, rows, None, &mut Scratch::default(), &mut into).unwrap();
     into
 }
 
@@ -93,6 +94,31 @@ proptest! {
     }
 
     #[test]
+    fn units_are_counted_as_one_by_one_whatever_the_cut(
+        (grid, array) in column(), seed in any::<u64>(), cut in 0.0..1.0,
+    ) {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let weights: Vec<u64> = (0..grid.cells()).map(|_| random.u64(..9)).collect();
+        let octiles = Octiles::of(&weights);
+        let buckets: Vec<u8> = (0..array.len()).map(|_| random.u8(..=NO_UNIT)).collect();
+        let (mut into, mut by_unit) = (CellCounts::new(grid.cells()), UnitCounts::default());
+        let at = (cut * array.len() as f64) as usize;
+        for rows in [0..at, at..array.len()] {
+            let units = UnitRows { buckets: &buckets, octiles: &octiles, into: &mut by_unit };
+            count_column(&grid, None, &array, rows, Some(units), &mut Scratch::default(), &mut into).unwrap();
+        }
+        prop_assert_eq!(&into, &count(&grid, None, &array, 0..array.len()));
+        let mut expected = vec![0; UNIT_CELLS];
+        for (row, bucket) in buckets.iter().enumerate() {
+            let cells = count(&grid, None, &array, row..row + 1).cells;
+            if let Some(cell) = cells.iter().position(|count| *count == 1).filter(|_| *bucket < NO_UNIT) {
+                expected[usize::from(*bucket) * OCTILE_BINS + usize::from(octiles.bins()[cell])] += 1;
+            }
+        }
+        prop_assert_eq!(by_unit.cells(), expected);
+    }
+
+    #[test]
     fn every_row_is_accounted_for((grid, array) in column()) {
         let counts = count(&grid, None, &array, 0..array.len());
         let not_a_number = array
@@ -143,7 +169,8 @@ fn booleans_fill_two_cells() {
 fn what_cannot_be_counted_is_refused_and_changes_nothing() {
     let refused = |grid: &Grid, array: &dyn Array, rows: Range<usize>, cells: usize| {
         let mut into = CellCounts::new(cells);
-        let error = count_column(grid, None, array, rows, &mut Scratch::default(), &mut into).unwrap_err();
+        let error =
+            count_column(grid, None, array, rows, None, &mut Scratch::default(), &mut into).unwrap_err();
         assert_eq!(into, CellCounts::new(cells));
         error
     };
@@ -163,4 +190,14 @@ fn what_cannot_be_counted_is_refused_and_changes_nothing() {
         CountError::CellBeyondGrid { cell: 4, cells: 4 }
     );
     assert_eq!(refused(&Grid::Boolean, &booleans, 0..2, 3), CountError::OtherGrid { expected: 2, found: 3 });
+    let refused = |buckets: &[u8], weights: &[u64]| {
+        let (mut into, mut by_unit) = (CellCounts::new(2), UnitCounts::default());
+        let units = UnitRows { buckets, octiles: &Octiles::of(weights), into: &mut by_unit };
+        let scratch = &mut Scratch::default();
+        let error = count_column(&Grid::Boolean, None, &booleans, 0..1, Some(units), scratch, &mut into);
+        assert_eq!((into, by_unit), (CellCounts::new(2), UnitCounts::default()));
+        error.unwrap_err()
+    };
+    assert_eq!(refused(&[1, 2], &[1]), CountError::OtherGrid { expected: 2, found: 1 });
+    assert_eq!(refused(&[1], &[1, 1]), CountError::UnitsOfOtherRows { rows: 2, found: 1 });
 }

@@ -147,10 +147,19 @@ impl Generator {
         if self.chance(50) {
             fields.push(("timestamp", self.pick(&TIMES).to_owned()));
         }
-        for (name, percent) in [("role", 30), ("namespace", 30), ("labels", 20), ("latency_ms", 30)] {
+        let others = [
+            ("role", 30),
+            ("namespace", 30),
+            ("labels", 20),
+            ("latency_ms", 30),
+            ("unit", 40),
+            ("request_id", 40),
+        ];
+        for (name, percent) in others {
             if self.chance(percent) {
                 let value = match name {
                     "labels" => self.content(),
+                    "unit" | "request_id" => self.value(5),
                     _ => self.pick(&["\"canary\"", "\"stable\"", "\"ml\"", "null", "3"]).to_owned(),
                 };
                 fields.push((name, value));

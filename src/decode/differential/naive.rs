@@ -3,7 +3,7 @@
 use super::super::tests::{ARRIVAL, BOUNDS, NAMESPACE};
 use crate::baseline::VersionIndex;
 use crate::decode::Accepted;
-use crate::event::{EventTime, Outcome, Role, SeriesKind, SeriesOf};
+use crate::event::{EventTime, NO_UNIT, Outcome, Role, SeriesKind, SeriesOf, unit_bucket};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// A JSON value; the keys of an object in the order they stand in, equal ones included.
@@ -99,6 +99,7 @@ pub(super) struct Row {
     pub version: u32,
     pub of: SeriesOf,
     pub time: i64,
+    pub unit: u8,
     pub cells: Vec<Cell>,
 }
 
@@ -132,16 +133,30 @@ pub(super) fn read(
             _ => None,
         },
         time,
+        unit: ["unit", "request_id"].iter().find_map(|key| bucket(event.get(key)?)).unwrap_or(NO_UNIT),
         moves_watermark: parts[0].is_some() || parts[1].is_some(),
         foreign_namespace: event.get("namespace").is_some_and(|name| name.as_text() != Some(NAMESPACE)),
     };
     let mut rows = Vec::new();
     for (of, part) in [SeriesOf::Feature, SeriesOf::Prediction].into_iter().zip(parts) {
         if let Some(part) = part {
-            rows.push(Row { version, of, time: time.0, cells: cells(part, of, series) });
+            rows.push(Row { version, of, time: time.0, unit: accepted.unit, cells: cells(part, of, series) });
         }
     }
     Ok((accepted, rows))
+}
+
+fn bucket(value: &Json) -> Option<u8> {
+    let text = match value {
+        Json::Text(text) => text.clone(),
+        Json::Double(number) if number.fract() == 0.0 && number.abs() < 9007199254740992.0 => {
+            (*number as i64).to_string()
+        }
+        Json::Signed(number) => number.to_string(),
+        Json::Unsigned(number) => number.to_string(),
+        _ => return None,
+    };
+    Some(unit_bucket(text.as_bytes()))
 }
 
 fn time(value: Option<&Json>) -> Result<EventTime, Outcome> {

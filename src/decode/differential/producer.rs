@@ -5,15 +5,15 @@ use super::generate::Generator;
 use fastrand::Rng;
 
 /// One event of each producer. `%` and a letter stand for a value: a number `n`, a category `c`, a truth
-/// value `b`, any text `s`, anything `x`, a time `t`, a role `r`.
+/// value `b`, any text `s`, anything `x`, a time `t`, a role `r`, a unit `u`.
 const PRODUCERS: [&str; 6] = [
     concat!(
-        r#"{"request_id":%s,"timestamp":%t,"model":"fraud","model_version":"v1","role":%r,"latency_ms":%n,"#,
+        r#"{"request_id":%u,"timestamp":%t,"model":"fraud","model_version":"v1","role":%r,"unit":%u,"latency_ms":%n,"#,
         r#""features":{"amount":%n,"country":%c,"is_new":%b,"user.age":%n,"user.home.city":%c,"ключ":%b,"#,
         r#""a_long_name_of_more_than_sixteen_bytes":%n,"unwatched":%x},"predictions":{"score":%n}}"#
     ),
     concat!(
-        r#"{"request_id":%s,"timestamp":%t,"model":"fraud","model_version":"v2","role":%r,"latency_ms":%n,"#,
+        r#"{"request_id":%u,"timestamp":%t,"model":"fraud","model_version":"v2","role":%r,"latency_ms":%n,"#,
         r#""features":{"amount":%n,"country":%c,"is_new":%b,"user.age":%n,"user.home.city":%c,"ключ":%b,"#,
         r#""a_long_name_of_more_than_sixteen_bytes":%n,"unwatched":%x},"predictions":{"score":%n}}"#
     ),
@@ -21,7 +21,7 @@ const PRODUCERS: [&str; 6] = [
     concat!(
         r#"{"model": "fraud", "model_version": "v1", "features": {"amount": %n, "age": %n, "is_new": %b, "#,
         r#""a.b": %n, "country": %c}, "predictions": {"score": %n, "user": {"age": %c, "name": %s}}, "#,
-        r#""namespace": %r, "timestamp": %t}"#
+        r#""namespace": %r, "timestamp": %t, "request_id": %u, "unit": %u}"#
     ),
     // Keys sorted, so that the features come before the model; with labels.
     concat!(
@@ -108,6 +108,11 @@ impl Producer {
             "b" => *text += self.pick(&["true", "false"]),
             "r" => *text += self.pick(&["\"stable\"", "\"canary\"", "\"ml\"", "\"\""]),
             "t" => *text += self.pick(&["\"2026-11-23T10:00:00.123Z\"", "1795428000123", "1795428000.25"]),
+            "u" if self.random.bool() => {
+                let hex: String = (0..self.random.usize(..40)).map(|_| self.random.digit(16)).collect();
+                *text += &format!("\"{hex}\"");
+            }
+            "u" => *text += self.pick(&["\"user-7\"", "\"\"", "\"ผู้ใช้\"", "77", "-3", "77.0", "0.5", "[1]"]),
             "s" => {
                 let hex: String = (0..self.random.usize(..40)).map(|_| self.random.digit(16)).collect();
                 *text += &format!("\"{hex}{}\"", self.pick(&["", "", "\\n", "\\u00e9", "é", "\\\\"]));

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 use tidegate::cells::runs;
+use tidegate::event::unit_bucket;
 use tidegate::tally::record::{Counts, Marker, PaneRecord, TallyBody, TallyRecord};
 
 const PANE_MS: i64 = 1_000;
@@ -124,7 +125,7 @@ fn held(record: &PaneRecord) -> Held {
 
 /// The panes as they follow from the events themselves.
 fn brute_force(source: &[Record]) -> BTreeMap<Place, Held> {
-    let mut cells: BTreeMap<Place, Vec<u64>> = BTreeMap::new();
+    let mut cells: BTreeMap<Place, (Vec<u64>, Vec<u64>)> = BTreeMap::new();
     let mut panes: BTreeMap<Place, Held> = BTreeMap::new();
     for record in source {
         let event: serde_json::Value = serde_json::from_str(&record.text()).expect("an event");
@@ -139,6 +140,7 @@ fn brute_force(source: &[Record]) -> BTreeMap<Place, Held> {
         }
         let number = |value: &serde_json::Value| value.as_u64().expect("a whole number") as usize;
         let score = event["predictions"]["score"].as_f64().expect("a score");
+        let bucket = usize::from(unit_bucket(event["request_id"].as_str().expect("an id").as_bytes()));
         let values = [
             ("x", number(&event["features"]["x"]), VALUES),
             ("lane", number(&event["features"]["lane"]), traffic::LANES),
@@ -147,11 +149,17 @@ fn brute_force(source: &[Record]) -> BTreeMap<Place, Held> {
         for (series, value, distinct) in values {
             // Every value is a cut point of its grid: the n-th has cell 2n + 1.
             let place = (version.clone(), series.to_owned(), pane);
-            cells.entry(place).or_insert_with(|| vec![0; 2 * distinct as usize + 1])[2 * value + 1] += 1;
+            let empty = || (vec![0; 2 * distinct as usize + 1], vec![0; 32 * 8]);
+            let (cells, units) = cells.entry(place).or_insert_with(empty);
+            cells[2 * value + 1] += 1;
+            // All values are equally frequent in training.
+            units[8 * bucket + 8 * value / distinct as usize] += 1;
         }
     }
-    for (place, cells) in cells {
-        let counts = Counts { rows: cells.iter().sum(), cells: runs::encode(&cells), ..Counts::default() };
+    for (place, (cells, units)) in cells {
+        let rows = cells.iter().sum();
+        let (cells, units) = (runs::encode(&cells), runs::encode(&units));
+        let counts = Counts { rows, cells, units, ..Counts::default() };
         panes.insert(place, Held { counts: counts.encode_to_vec(), roles: (0, 0, 0) });
     }
     panes
