@@ -6,6 +6,10 @@
 //! arms are alike, and the product of all bets (the wealth) exceeds 1/α with probability at most α, over any
 //! number of panes.
 
+mod power;
+
+pub use power::smallest_detectable_rate;
+
 use crate::stats::rates::Change;
 use crate::stats::total;
 use statrs::function::gamma::ln_gamma;

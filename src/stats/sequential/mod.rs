@@ -21,3 +21,6 @@ pub mod holm;
 pub mod joint;
 pub mod srm;
 pub mod stratified;
+
+#[cfg(test)]
+mod clusters_tests;
