@@ -1,5 +1,6 @@
 //! `tidegate accounting`: what became of every offset of the source topics.
 
+use super::output;
 use super::table::render;
 use crate::config::{self, EXIT_CONFIG};
 use crate::http::archive::Archive;
@@ -27,21 +28,21 @@ pub struct AccountingArgs {
 /// Runs `tidegate accounting`.
 ///
 /// # Errors
-/// When Kafka cannot be read.
+/// When Kafka cannot be read, or stdout cannot be written.
 pub fn run(args: AccountingArgs) -> anyhow::Result<u8> {
     let config = match config::load(&args.config) {
         Ok(config) => config,
         Err(errors) => {
-            errors.iter().for_each(|error| eprintln!("{error}"));
+            errors.iter().for_each(output::tell);
             return Ok(EXIT_CONFIG);
         }
     };
     let archive = TopicArchive::new(&config, LIMIT);
     let accounting = archive.accounting().map_err(anyhow::Error::msg)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&accounting)?);
+        output::print_json(&accounting)?;
     } else {
-        print!("{}", describe(&accounting));
+        output::print(&describe(&accounting))?;
     }
     Ok(u8::from(!accounting.adds_up || accounting.sources.is_empty()))
 }

@@ -1,14 +1,14 @@
 //! `tidegate baseline`: makes a baseline of training data, and shows one.
 
-use super::recorded;
 use super::table::{percent, render, short_number, sparkline};
+use super::{output, recorded};
 use crate::baseline::{Baseline, BaselineSeries, BuildOptions, BuildReport, build, file};
 use crate::event::{EventTime, SeriesOf};
 use crate::source::file::holds_json_lines;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{IsTerminal, stderr};
 use std::path::{Path, PathBuf};
 
 /// Make a baseline of training data, or show one
@@ -70,7 +70,7 @@ pub fn run(args: BaselineArgs) -> anyhow::Result<()> {
         (None, Some(args)) => make(args)?,
         (None, None) => bail!("a file of training data or of events, or `show`, is needed"),
     };
-    stdout().write_all(text.as_bytes()).context("cannot write to stdout")
+    output::print(&text)
 }
 
 fn make(args: BuildArgs) -> anyhow::Result<String> {

@@ -1,5 +1,6 @@
 //! `tidegate check`: everything that is wrong with a configuration, before it is served.
 
+use super::output;
 use crate::baseline::Watch;
 use crate::config::{self, Config, ConfigError, EXIT_CONFIG, TopicsConfig};
 use crate::pipeline;
@@ -19,23 +20,28 @@ pub struct CheckArgs {
 
 /// Checks and tells. Exit code 0, 64 for a bad configuration, 1 when the brokers lack something that `serve`
 /// would not make.
-pub fn run(args: CheckArgs) -> u8 {
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn run(args: CheckArgs) -> anyhow::Result<u8> {
     let (config, watch) = match load(&args.file) {
         Ok(loaded) => loaded,
         Err(errors) => {
-            errors.iter().for_each(|error| eprintln!("{error}"));
-            return EXIT_CONFIG;
+            errors.iter().for_each(output::tell);
+            return Ok(EXIT_CONFIG);
         }
     };
-    println!("{}", summary(&config, &watch));
+    output::print(&(summary(&config, &watch) + "\n"))?;
     if !args.online {
-        return 0;
+        return Ok(0);
     }
+    // A broker that is not there is waited for.
+    output::tell(format_args!("asking {} …", config.kafka.brokers));
     let counts = match partition_counts(&pipeline::client_settings(&config)) {
         Ok(counts) => counts,
         Err(error) => {
-            eprintln!("no broker of {} answers: {error}", config.kafka.brokers);
-            return 1;
+            output::tell(format_args!("no broker of {} answers: {error}", config.kafka.brokers));
+            return Ok(1);
         }
     };
     let (notes, problems) = compare(&config.topics, &counts);
@@ -45,9 +51,10 @@ pub fn run(args: CheckArgs) -> u8 {
         Ok(refused) => refused,
         Err(error) => vec![error.to_string()],
     };
-    notes.iter().for_each(|note| println!("{note}"));
-    problems.iter().for_each(|problem| eprintln!("{problem}"));
-    u8::from(!problems.is_empty())
+    let notes: String = notes.iter().map(|note| note.to_owned() + "\n").collect();
+    output::print(&notes)?;
+    problems.iter().for_each(output::tell);
+    Ok(u8::from(!problems.is_empty()))
 }
 
 /// What the brokers refuse to the principal.

@@ -5,7 +5,10 @@ pub mod baseline;
 pub mod check;
 pub mod demo;
 pub mod evaluate;
+mod output;
 pub mod panes;
+#[cfg(test)]
+mod panes_tests;
 mod recorded;
 #[cfg(test)]
 mod recorded_tests;
@@ -14,6 +17,7 @@ pub mod simulate;
 mod table;
 
 use clap::{Parser, Subcommand};
+use output::{ClosedPipe, EXIT_CLOSED_PIPE};
 
 /// Exactly counted, event-time data drift for model traffic on Kafka.
 #[derive(Debug, Parser)]
@@ -40,21 +44,25 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
 }
 
-/// Runs the command of this process and returns its exit code: 0 done, 1 failed, 64 bad configuration.
+/// Runs the command of this process and returns its exit code: 0 done, 1 failed, 64 bad configuration, 141 when
+/// nobody reads what it prints.
 pub fn run() -> u8 {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(args),
-        Command::Simulate(args) => Ok(simulate::run(&args)),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Baseline(args) => baseline::run(args).map(|()| 0),
-        Command::Check(args) => Ok(check::run(args)),
+        Command::Check(args) => check::run(args),
         Command::Accounting(args) => accounting::run(args),
         Command::Panes(args) => panes::run(args),
         Command::Evaluate(args) => evaluate::run(&args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("tidegate: {error:#}");
+        if error.is::<ClosedPipe>() {
+            return EXIT_CLOSED_PIPE;
+        }
+        output::tell(format_args!("tidegate: {error:#}"));
         1
     })
 }

@@ -1,7 +1,8 @@
 //! `tidegate panes`: what was counted in the past, and the past judged again.
 
+use super::output;
 use super::table::{percent, render};
-use crate::baseline::Watch;
+use crate::baseline::{Watch, WatchedModel, WatchedVersion};
 use crate::config::{self, Config, ConfigError, EXIT_CONFIG, ModelConfig, VerdictConfig};
 use crate::event::EventTime;
 use crate::http::archive::{Archive, PanesQuery, Parts};
@@ -14,12 +15,14 @@ use crate::judge::stored;
 use crate::judge::streaks::Streaks;
 use crate::judge::verdict::{BudgetConfig, Thresholds};
 use crate::pipeline::TopicArchive;
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long one reading of the panes may take.
 const LIMIT: Duration = Duration::from_secs(600);
+/// Names of series that a sentence lists.
+const LISTED: usize = 20;
 /// Records a judgement may be made of: a week of a model with hundreds of series, in sums.
 const JUDGE_LIMIT: usize = 200_000;
 
@@ -89,7 +92,8 @@ fn length(text: &str) -> Result<u32, String> {
 /// Runs `tidegate panes`. Exit code 0, or 64 for a bad configuration.
 ///
 /// # Errors
-/// When the model or a time is unknown, Kafka cannot be read, or there is too much to print.
+/// When the model, the version or the series is unknown, a time is none, Kafka cannot be read, or there is too much
+/// to print.
 pub fn run(args: PanesArgs) -> anyhow::Result<u8> {
     let config = match config::load(&args.config) {
         Ok(config) => config,
@@ -97,31 +101,91 @@ pub fn run(args: PanesArgs) -> anyhow::Result<u8> {
     };
     let archive = TopicArchive::new(&config, LIMIT);
     if args.judge {
+        configured_version(&args, model(&args, &config)?.1, "")?;
         let watch = match config::load_watch(&config) {
             Ok(watch) => watch,
             Err(errors) => return Ok(refuse(&errors)),
         };
         let (reports, left_out) = judge(&args, &config, &watch, &archive)?;
         if left_out > 0 {
-            eprintln!(
+            output::tell(format_args!(
                 "{left_out} records are of versions, series or grids that are not configured, and left out"
-            );
+            ));
         }
-        println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "reports": reports }))?);
+        output::print_json(&serde_json::json!({ "reports": reports }))?;
         return Ok(0);
     }
-    let panes = views(&archive.panes(&query(&args, &config)?)?);
+    let panes = counted(&args, &config, &archive)?;
+    if let Some(series) = args.series.as_ref().filter(|series| !holds(&panes, series)) {
+        let watch = match config::load_watch(&config) {
+            Ok(watch) => watch,
+            Err(errors) => return Ok(refuse(&errors)),
+        };
+        known_series(&args, &watch.models[model(&args, &config)?.0], series)?;
+    }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "panes": panes }))?);
+        output::print_json(&serde_json::json!({ "panes": panes }))?;
     } else {
-        print!("{}", describe(&panes));
+        output::print(&describe(&panes))?;
     }
     Ok(0)
 }
 
 fn refuse(errors: &[ConfigError]) -> u8 {
-    errors.iter().for_each(|error| eprintln!("{error}"));
+    errors.iter().for_each(output::tell);
     EXIT_CONFIG
+}
+
+/// The wanted panes. A version that is no longer configured may still have some.
+pub(super) fn counted(
+    args: &PanesArgs,
+    config: &Config,
+    archive: &dyn Archive,
+) -> anyhow::Result<Vec<PaneView>> {
+    let panes = views(&archive.panes(&query(args, config)?)?);
+    if panes.is_empty() {
+        configured_version(args, model(args, config)?.1, ", and no pane of this time is of it")?;
+    }
+    Ok(panes)
+}
+
+pub(super) fn holds(panes: &[PaneView], series: &str) -> bool {
+    panes.iter().flat_map(|pane| &pane.series).any(|one| one.name == series)
+}
+
+/// Refuses a version that is not configured; `besides`: what else is wrong with it.
+pub(super) fn configured_version(args: &PanesArgs, model: &ModelConfig, besides: &str) -> anyhow::Result<()> {
+    let versions: Vec<&str> = model.baselines.iter().map(|(version, _)| version.as_str()).collect();
+    match &args.version {
+        Some(version) if !versions.contains(&version.as_str()) => bail!(
+            "version {version} of model {} is not configured{besides}; configured: {}",
+            model.id.name,
+            versions.join(", ")
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a series that no pane holds, unless a baseline has it.
+pub(super) fn known_series(args: &PanesArgs, model: &WatchedModel, series: &str) -> anyhow::Result<()> {
+    let wanted = |one: &&WatchedVersion| args.version.as_ref().is_none_or(|version| *version == one.version);
+    let mut names: Vec<&str> = Vec::new();
+    for one in model.versions.iter().filter(wanted).flat_map(|version| &version.series) {
+        if !names.contains(&one.reference.name.as_str()) {
+            names.push(&one.reference.name);
+        }
+    }
+    if names.contains(&series) {
+        return Ok(());
+    }
+    let more = names.len().saturating_sub(LISTED);
+    names.truncate(LISTED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    bail!(
+        "series {series} of model {} is in no baseline, and in no pane of this time; in the baselines: {}{more}",
+        model.id.name,
+        names.join(", ")
+    )
 }
 
 fn model<'a>(args: &PanesArgs, config: &'a Config) -> anyhow::Result<(usize, &'a ModelConfig)> {
@@ -136,10 +200,19 @@ fn model<'a>(args: &PanesArgs, config: &'a Config) -> anyhow::Result<(usize, &'a
     }
 }
 
+/// Reads a time, or says what would be one: the text with what it lacks, where that makes one.
+pub(super) fn time(option: &str, text: &str) -> anyhow::Result<EventTime> {
+    EventTime::parse_rfc3339(text).map_err(|_| {
+        let whole = |tail: &str| EventTime::parse_rfc3339(&format!("{text}{tail}")).ok();
+        let meant = ["Z", ":00Z", "T00:00:00Z"].into_iter().find_map(whole);
+        let right =
+            meant.map_or("2026-11-23T10:00:00Z".to_owned(), |time| time.to_rfc3339().replace(".000Z", "Z"));
+        anyhow!("{option} {text} is no RFC 3339 time, as {right} is")
+    })
+}
+
 fn times(args: &PanesArgs) -> anyhow::Result<(EventTime, EventTime)> {
-    let time =
-        |text: &str| EventTime::parse_rfc3339(text).with_context(|| format!("{text} is no RFC 3339 time"));
-    let (from, to) = (time(&args.from)?, time(&args.to)?);
+    let (from, to) = (time("--from", &args.from)?, time("--to", &args.to)?);
     if from >= to {
         bail!("--from is not before --to");
     }

@@ -1,5 +1,6 @@
 //! `tidegate serve`: the service, until SIGTERM or SIGINT. SIGHUP reads the configuration again.
 
+use super::output;
 use crate::config::{self, Config, EXIT_CONFIG};
 use crate::http::reload::Reloaded;
 use crate::pipeline::{self, Service, Stages};
@@ -29,7 +30,7 @@ pub fn run(args: ServeArgs) -> anyhow::Result<u8> {
     let config = match load(&args.config) {
         Ok(config) => config,
         Err(errors) => {
-            errors.iter().for_each(|error| eprintln!("{error}"));
+            errors.iter().for_each(output::tell);
             return Ok(EXIT_CONFIG);
         }
     };

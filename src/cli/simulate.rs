@@ -1,6 +1,7 @@
 //! `tidegate simulate`: random schedules of crashes, failed transactions, rebalances and late data over the
 //! counting and judging cores, held against oracles.
 
+use super::output;
 use crate::pipeline::simulated::{Outcome, simulate};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -16,7 +17,10 @@ pub struct SimulateArgs {
 }
 
 /// Runs the schedules. Returns 0 when every oracle held, 1 when one did not.
-pub fn run(args: &SimulateArgs) -> u8 {
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn run(args: &SimulateArgs) -> anyhow::Result<u8> {
     let bar = ProgressBar::new(args.schedules);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} schedules, {per_sec}, {eta} left") {
         bar.set_style(style);
@@ -25,9 +29,10 @@ pub fn run(args: &SimulateArgs) -> u8 {
     bar.finish_and_clear();
     match outcome {
         Outcome::Held(coverage) => {
-            println!("{} schedules from seed {}: every oracle held", args.schedules, args.seed);
-            println!(
-                "  {} flushes, {} of them repeated; {} events; {} windows, {} of them revised, {} arms marked incomplete; {} late events dropped; {} markers with a source left out",
+            output::print(&format!(
+                "{} schedules from seed {}: every oracle held\n  {} flushes, {} of them repeated; {} events; {} windows, {} of them revised, {} arms marked incomplete; {} late events dropped; {} markers with a source left out\n",
+                args.schedules,
+                args.seed,
                 coverage.flushes,
                 coverage.duplicates,
                 coverage.events,
@@ -36,14 +41,13 @@ pub fn run(args: &SimulateArgs) -> u8 {
                 coverage.incomplete,
                 coverage.late_dropped,
                 coverage.left_out,
-            );
-            0
+            ))?;
+            Ok(0)
         }
         Outcome::Failed { seed, violation, trace } => {
-            println!("seed {seed}: {violation}\n");
-            print!("{trace}");
-            println!("\nto repeat it: tidegate simulate --seed {seed} --schedules 1");
-            1
+            let again = format!("to repeat it: tidegate simulate --seed {seed} --schedules 1");
+            output::print(&format!("seed {seed}: {violation}\n\n{trace}\n{again}\n"))?;
+            Ok(1)
         }
     }
 }

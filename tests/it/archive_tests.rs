@@ -1,6 +1,7 @@
 //! Accounts and stored panes on a real broker: what the API and the commands read back.
 
 use super::broker::{Broker, Message};
+use super::cli_tests::CLOSED_PIPE;
 use super::serve_tests::{now_ms, plain, stream, wait_counted};
 use super::service::{Bench, LIMIT};
 use serde_json::Value;
@@ -144,4 +145,21 @@ fn any_stretch_of_the_past_is_read_and_judged_again() {
     let crooked =
         tidegate(&["panes", config, "--model", "m", "--from", &time(start + 1), "--to", &to, "--judge"]);
     assert!(text(&crooked.stderr).contains("pane boundaries"), "{}", text(&crooked.stderr));
+
+    for unread in [&["--json"][..], &[], &["--judge"]] {
+        let output = super::cli_tests::unread(&[&range[..], unread].concat());
+        assert_eq!((output.status.code(), text(&output.stderr)), (CLOSED_PIPE, String::new()), "{unread:?}");
+    }
+    let output = super::cli_tests::unread(&["accounting", config]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (CLOSED_PIPE, String::new()));
+    let refused = |more: &[&str]| {
+        let output = tidegate(&[&range[..], more].concat());
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{more:?}");
+        text(&output.stderr)
+    };
+    let unknown = "version v9 of model m is not configured";
+    assert!(refused(&["--version", "v9"]).contains(unknown));
+    assert!(refused(&["--version", "v9", "--judge"]).contains(unknown));
+    assert!(refused(&["--series", "nope"]).contains("in the baselines: x, score"));
+    assert_eq!(tidegate(&[&range[..], &["--series", "score"]].concat()).status.code(), Some(0));
 }

@@ -6,6 +6,7 @@ mod archive_tests;
 mod broker;
 mod broker_tests;
 mod cardinality_tests;
+mod cli_tests;
 mod data;
 mod faults;
 mod guard;

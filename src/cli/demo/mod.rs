@@ -20,6 +20,7 @@ pub use model::MODEL;
 pub use run::run;
 pub use traffic::Scenario;
 
+use super::output;
 use crate::config::Config;
 use anyhow::{Context, anyhow};
 use cluster::{Cluster, EVENT_PARTITIONS, Worker};
@@ -27,7 +28,7 @@ use controller::{CanaryWeight, Controller};
 use ending::{End, Ending};
 use setup::Folder;
 use std::future::Future;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -261,6 +262,6 @@ impl Teller {
 
     fn write(&mut self, event: &StoryEvent) -> anyhow::Result<()> {
         let Some(line) = self.story.tell(self.start.elapsed(), event) else { return Ok(()) };
-        writeln!(std::io::stdout().lock(), "{line}").context("cannot write to stdout")
+        output::print(&(line + "\n"))
     }
 }

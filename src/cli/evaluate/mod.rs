@@ -9,6 +9,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+use super::output;
 use crate::config::EXIT_CONFIG;
 use options::Options;
 use std::path::PathBuf;
@@ -53,13 +54,12 @@ pub struct EvaluateArgs {
 /// When stdout cannot be written.
 pub fn run(args: &EvaluateArgs) -> anyhow::Result<u8> {
     match evaluate(args) {
-        Ok(text) => print!("{text}"),
+        Ok(text) => output::print(&text).map(|()| 0),
         Err(sentences) => {
-            sentences.iter().for_each(|sentence| eprintln!("{sentence}"));
-            return Ok(EXIT_CONFIG);
+            sentences.iter().for_each(output::tell);
+            Ok(EXIT_CONFIG)
         }
     }
-    Ok(0)
 }
 
 /// What is printed, or what is wrong with the arguments or the file, each a sentence.
