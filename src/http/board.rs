@@ -25,6 +25,7 @@ struct Inner {
     evicted: u64,
     /// Bytes of `reports`.
     bytes: usize,
+    is_whole: bool,
 }
 
 /// Bytes that a report takes, about.
@@ -140,6 +141,12 @@ fn newest_by_version(latest: &[Arc<Report>]) -> Vec<&Report> {
     reports
 }
 
+fn latest(inner: &Inner, id: &ModelId) -> Vec<Arc<Report>> {
+    let from = (id.clone(), String::new(), 0);
+    let of_model = inner.reports.range(from..).take_while(|((model, ..), _)| model == id);
+    of_model.filter_map(|(_, windows)| windows.values().last().cloned()).collect()
+}
+
 fn arm(report: &Report) -> ArmView {
     ArmView {
         model_version: report.model_version.clone(),
@@ -160,6 +167,16 @@ impl Board {
 
     fn write(&self) -> RwLockWriteGuard<'_, Inner> {
         self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Notes that everything has been read that stood in the topics when reading began.
+    pub fn note_whole(&self) {
+        self.write().is_whole = true;
+    }
+
+    /// Whether the latest reports are on the board: before, it may show what is long past.
+    pub fn is_whole(&self) -> bool {
+        self.read().is_whole
     }
 
     /// A later revision replaces an earlier one of its window; an earlier one changes nothing.
@@ -242,11 +259,14 @@ impl Board {
         (inner.reports.values().map(BTreeMap::len).sum(), inner.evicted)
     }
 
+    /// The latest report of each version and scale of a model.
+    pub fn latest(&self, id: &ModelId) -> Vec<Arc<Report>> {
+        latest(&self.read(), id)
+    }
+
     pub fn model(&self, id: &ModelId) -> ModelView {
         let inner = self.read();
-        let of_model = inner.reports.iter().filter(|((model, ..), _)| model == id);
-        let latest: Vec<Arc<Report>> =
-            of_model.filter_map(|(_, windows)| windows.values().last().cloned()).collect();
+        let latest = latest(&inner, id);
         let view = |action: &Action| ActionView {
             action: action.clone(),
             outcomes: inner

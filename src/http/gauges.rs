@@ -5,16 +5,31 @@ use crate::judge::report::{MeasuredOf, Report, SeriesReport, Verdict};
 use crate::metrics::Metrics;
 use prometheus::GaugeVec;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 /// Namespace, model, version, scale.
 type Key = (String, String, String, u32);
 /// A gauge's name and its labels.
 type Exported = BTreeSet<(&'static str, Vec<String>)>;
 
+/// What is exported of one version and scale.
+#[derive(Default)]
+struct Shown {
+    /// RFC 3339 with a fixed width, so that text order is time order.
+    window_end: String,
+    revision: u32,
+    exported: Exported,
+}
+
+impl Shown {
+    fn is_later_than(&self, report: &Report) -> bool {
+        (self.window_end.as_str(), self.revision) > (report.window.end.as_str(), report.revision)
+    }
+}
+
 /// The drift gauges of the models that this judge owns.
 #[derive(Default)]
-pub struct DriftGauges(Mutex<BTreeMap<Key, Exported>>);
+pub struct DriftGauges(Mutex<BTreeMap<Key, Shown>>);
 
 /// Name (for memory only), gauge, labels and value of one sample.
 type Sample<'a> = (&'static str, &'a GaugeVec, Vec<String>, f64);
@@ -25,33 +40,42 @@ impl DriftGauges {
     }
 
     /// Sets the gauges of a report; at most `max_series` of its series, then only the aggregates. Series that the
-    /// last report of this version and scale had and this one lacks are removed.
+    /// last report of this version and scale had and this one lacks are removed. A report of an earlier window than
+    /// the one that is shown, as late events revise it, changes nothing.
     pub fn publish(&self, metrics: &Metrics, report: &Report, max_series: usize) {
-        let key = (
-            report.namespace.clone(),
-            report.model.clone(),
-            report.model_version.clone(),
-            report.window.scale,
-        );
-        let samples = samples(metrics, report, max_series);
-        let mut memory = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let before = memory.remove(&key).unwrap_or_default();
+        let mut memory = self.memory();
+        let shown = memory.entry(key(report)).or_default();
+        if shown.is_later_than(report) {
+            return;
+        }
         let mut after = Exported::new();
-        for (name, gauge, labels, value) in samples {
+        for (name, gauge, labels, value) in samples(metrics, report, max_series) {
             gauge.with_label_values(&labels).set(value);
             after.insert((name, labels));
         }
-        before.difference(&after).for_each(|gone| remove(metrics, gone));
-        memory.insert(key, after);
+        shown.exported.difference(&after).for_each(|gone| remove(metrics, gone));
+        let window_end = report.window.end.clone();
+        *shown = Shown { window_end, revision: report.revision, exported: after };
+    }
+
+    /// Whether the gauges show this report already, or a later one of its version and scale.
+    pub fn shows(&self, report: &Report) -> bool {
+        let same = |shown: &Shown| {
+            (shown.window_end.as_str(), shown.revision) == (report.window.end.as_str(), report.revision)
+        };
+        self.memory().get(&key(report)).is_some_and(|shown| same(shown) || shown.is_later_than(report))
+    }
+
+    fn memory(&self) -> MutexGuard<'_, BTreeMap<Key, Shown>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Removes the gauges of all models but these: the others went to another judge.
     pub fn keep_only(&self, metrics: &Metrics, owned: &[&ModelId]) {
-        let mut memory = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        memory.retain(|(namespace, model, ..), exported| {
+        self.memory().retain(|(namespace, model, ..), shown| {
             let stays = owned.iter().any(|id| id.namespace == *namespace && id.name == *model);
             if !stays {
-                exported.iter().for_each(|gone| remove(metrics, gone));
+                shown.exported.iter().for_each(|gone| remove(metrics, gone));
             }
             stays
         });
@@ -59,16 +83,20 @@ impl DriftGauges {
 
     /// Removes all gauges of a model (its partition went to another judge), or of one version of it.
     pub fn retire(&self, metrics: &Metrics, namespace: &str, model: &str, version: Option<&str>) {
-        let mut memory = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        memory.retain(|(of_namespace, of_model, of_version, _), exported| {
+        self.memory().retain(|(of_namespace, of_model, of_version, _), shown| {
             let goes =
                 of_namespace == namespace && of_model == model && version.is_none_or(|v| v == of_version);
             if goes {
-                exported.iter().for_each(|gone| remove(metrics, gone));
+                shown.exported.iter().for_each(|gone| remove(metrics, gone));
             }
             !goes
         });
     }
+}
+
+fn key(report: &Report) -> Key {
+    let (namespace, model) = (report.namespace.clone(), report.model.clone());
+    (namespace, model, report.model_version.clone(), report.window.scale)
 }
 
 macro_rules! gauges {

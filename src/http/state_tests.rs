@@ -157,3 +157,45 @@ fn retired_models_and_versions_leave_no_gauge() {
     gauges.keep_only(&metrics, &[]);
     assert_eq!(samples(&metrics), [""; 0]);
 }
+
+#[test]
+fn an_earlier_window_changes_no_gauge_and_a_later_revision_does() {
+    let (metrics, gauges) = (Metrics::new(), DriftGauges::new());
+    let publish = |report: &Report| gauges.publish(&metrics, report, 100);
+    let events = || {
+        let found = samples(&metrics).into_iter().find(|line| line.starts_with("tidegate_window_samples{"));
+        found.and_then(|line| line.rsplit(' ').next().map(str::to_owned)).expect("exported")
+    };
+    assert!(!gauges.shows(&report("v1", 2)));
+    publish(&report("v1", 2));
+    assert!(gauges.shows(&report("v1", 2)) && gauges.shows(&report("v1", 1)));
+    publish(&Report { events: 1, revision: 3, ..report("v1", 1) });
+    assert_eq!(events(), "1000", "late events of an earlier window");
+    let revised = Report { events: 2, revision: 1, ..report("v1", 2) };
+    assert!(!gauges.shows(&revised) && !gauges.shows(&report("v1", 3)) && !gauges.shows(&report("v2", 2)));
+    publish(&revised);
+    publish(&report("v1", 2));
+    assert_eq!(events(), "2");
+    gauges.retire(&metrics, "default", "fraud", None);
+    assert!(!gauges.shows(&report("v1", 1)), "what is gone may come again");
+}
+
+#[test]
+fn the_latest_of_each_version_and_scale_are_a_models_own() {
+    let board = Board::new();
+    for (version, minute, scale) in [("v1", 1, 1), ("v1", 3, 1), ("v1", 2, 4), ("v2", 2, 1)] {
+        let mut report = report(version, minute);
+        report.window.scale = scale;
+        board.apply_report(report);
+    }
+    for (namespace, model) in [("default", "fraud2"), ("default", "a"), ("other", "fraud")] {
+        let (namespace, model) = (namespace.to_owned(), model.to_owned());
+        board.apply_report(Report { namespace, model, ..report("v1", 9) });
+    }
+    let end = |minute: i64| EventTime(minute * 60_000).to_rfc3339();
+    let found = board.latest(&id("default", "fraud"));
+    let found: Vec<_> =
+        found.iter().map(|one| (&*one.model_version, one.window.scale, one.window.end.clone())).collect();
+    assert_eq!(found, [("v1", 1, end(3)), ("v1", 4, end(2)), ("v2", 1, end(2))]);
+    assert!(board.latest(&id("default", "nobody")).is_empty());
+}

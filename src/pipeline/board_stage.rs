@@ -33,6 +33,9 @@ pub fn run(
         if let Some(why) = reader.denied() {
             return Err(why);
         }
+        if !board.is_whole() && reader.is_caught_up() {
+            board.note_whole();
+        }
         let (reports, evicted) = board.counts();
         shared.metrics.board_reports.set(reports as i64);
         shared.metrics.board_evictions.inc_by(evicted - seen);

@@ -1,6 +1,7 @@
 //! What the judge stage shows of its work: metrics of what came in, gauges of what was committed.
 
 use super::clock::now;
+use super::judge_gauges::retire_unseen;
 use super::judge_stage::{JudgeAssignment, lock};
 use super::restore::Slot;
 use crate::event::{EventTime, ModelId};
@@ -8,9 +9,6 @@ use crate::http::gauges::DriftGauges;
 use crate::judge::Step;
 use crate::judge::report::Report;
 use crate::policy::evaluate::Conclusion;
-
-/// Panes without an event after which a version's gauges are taken down: the longest window.
-const RETIRE_AFTER_PANES: i64 = 64;
 
 pub(super) fn note(assignment: &JudgeAssignment, slot: &Slot, step: &Step) {
     let (metrics, notes) = (&assignment.metrics, &step.notes);
@@ -74,14 +72,7 @@ fn note_end(assignment: &JudgeAssignment, gauges: &mut DriftGauges, report: &Rep
     assignment.metrics.event_to_report.with_label_values(&labels).observe(age);
     let mut seen = lock(&assignment.seen);
     let id = ModelId { namespace: report.namespace.clone(), name: report.model.clone() };
-    let versions = seen.entry(id).or_default();
+    let versions = seen.entry(id.clone()).or_default();
     versions.insert(report.model_version.clone(), end);
-    let oldest = EventTime(end.0 - RETIRE_AFTER_PANES * assignment.settings.judge.pane_ms);
-    versions.retain(|version, last| {
-        let stays = *last >= oldest;
-        if !stays {
-            gauges.retire(&assignment.metrics, &report.namespace, &report.model, Some(version));
-        }
-        stays
-    });
+    retire_unseen(assignment, gauges, &id, versions);
 }

@@ -3,12 +3,14 @@
 //! A partition's judge is restored when the partition is assigned, and thrown away when it is revoked or a
 //! transaction fails: everything it needs stands in Kafka.
 
+use super::judge_gauges::{CATCH_UP_EVERY, catch_up};
 use super::judge_metrics::{note, publish};
 use super::restore::{self, Slot};
 use super::supervise::StageEnd;
 use super::tally_stage::Shared;
 use crate::config::OwnTopics;
 use crate::event::{EventTime, ModelId};
+use crate::http::board::Board;
 use crate::http::gauges::DriftGauges;
 use crate::http::health::Stage;
 use crate::judge::{JudgeConfig, Step, pane_key};
@@ -181,7 +183,7 @@ impl Pending {
 ///
 /// # Errors
 /// A sentence that says why everything must be made anew.
-pub(super) fn run(settings: &JudgeSettings, shared: &Shared) -> Result<(), StageEnd> {
+pub(super) fn run(settings: &JudgeSettings, board: &Board, shared: &Shared) -> Result<(), StageEnd> {
     let mut producer = connect(settings)?;
     let mut watch = shared.watch.clone();
     let assignment = Arc::new(JudgeAssignment {
@@ -206,7 +208,7 @@ pub(super) fn run(settings: &JudgeSettings, shared: &Shared) -> Result<(), Stage
         Arc::clone(&assignment),
     )
     .map_err(|error| format!("the consumer could not be made: {error}"))?;
-    let result = drive(&consumer, &assignment, &mut producer, shared, &mut watch);
+    let result = drive(&consumer, &assignment, &mut producer, (board, shared), &mut watch);
     lock(&assignment.slots).clear();
     assignment.retire_lost_models();
     consumer.close();
@@ -235,11 +237,11 @@ fn drive(
     consumer: &GroupConsumer<JudgeAssignment>,
     assignment: &JudgeAssignment,
     producer: &mut TransactionalProducer,
-    shared: &Shared,
+    (board, shared): (&Board, &Shared),
     watch: &mut tokio::sync::watch::Receiver<Arc<crate::baseline::Watch>>,
 ) -> Result<(), StageEnd> {
     let mut pending = Pending::default();
-    let (mut stored, mut counted) = (Instant::now(), Instant::now());
+    let [mut stored, mut counted, mut caught_up] = [Instant::now(); 3];
     let mut member = None;
     loop {
         shared.stage.beat();
@@ -294,6 +296,10 @@ fn drive(
         }
         if watch.has_changed().unwrap_or(false) {
             return Err("the configuration has changed".to_owned().into());
+        }
+        if caught_up.elapsed() >= CATCH_UP_EVERY {
+            caught_up = Instant::now();
+            catch_up(assignment, board);
         }
         if counted.elapsed() >= COUNT_PARTITIONS_EVERY {
             counted = Instant::now();

@@ -14,6 +14,7 @@ mod clock;
 mod dead_letters;
 mod http_side;
 mod idle;
+mod judge_gauges;
 mod judge_metrics;
 mod judge_stage;
 mod memory;
@@ -217,8 +218,9 @@ fn start_stages(
     let runs = |stage: Stages| stages == Stages::All || stages == stage;
     let mut threads = Vec::new();
     if runs(Stages::Judge) {
-        let settings = judge_settings(config, &clients.judge);
-        threads.push(supervise("judge", shared, move |shared| judge_stage::run(&settings, shared))?);
+        let (settings, board) = (judge_settings(config, &clients.judge), Arc::clone(board));
+        let run = move |shared: &Shared| judge_stage::run(&settings, &board, shared);
+        threads.push(supervise("judge", shared, run)?);
     }
     if runs(Stages::Notify) {
         let settings = notify_settings(config, &clients.small)?;

@@ -1,7 +1,7 @@
 //! A merge partition's judge, out of Kafka and back into it.
 
 use super::judge_stage::JudgeSettings;
-use crate::baseline::Watch;
+use crate::baseline::{Watch, WatchedModel};
 use crate::config::OwnTopics;
 use crate::event::ModelId;
 use crate::judge::evidence::{EvidenceHead, EvidenceRecord};
@@ -36,8 +36,12 @@ impl Slot {
         self.models.get_mut(&index).map(|(rules, memory)| (&*rules, memory))
     }
 
+    pub(super) fn watched(&self) -> impl Iterator<Item = &WatchedModel> {
+        self.models.values().map(|(rules, _)| rules.plan.watched())
+    }
+
     pub(super) fn ids(&self) -> impl Iterator<Item = &ModelId> {
-        self.models.values().map(|(rules, _)| &rules.plan.watched().id)
+        self.watched().map(|model| &model.id)
     }
 
     pub(super) fn owns(&self, id: &ModelId) -> bool {

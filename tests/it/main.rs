@@ -9,6 +9,7 @@ mod cardinality_tests;
 mod cli_tests;
 mod data;
 mod faults;
+mod gauges_tests;
 mod guard;
 mod process;
 mod health_tests;
