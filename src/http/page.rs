@@ -53,13 +53,21 @@ impl Display for Percent {
     }
 }
 
-/// The Kolmogorov–Smirnov distance: one number where it is exact, else its bracket.
+/// With three decimals, and not above (`outwards` −1) or not below (1) the value.
+fn rounded(value: f64, outwards: f64) -> f64 {
+    let nearest: f64 = format!("{value:.3}").parse().unwrap_or(value);
+    if (nearest - value) * outwards < 0.0 { nearest + outwards * 0.001 } else { nearest }
+}
+
+/// The Kolmogorov–Smirnov distance: one number where it is exact, else its bracket, which rounding never narrows.
 struct Ks(Option<KsReport>);
 
 impl Display for Ks {
     fn fmt(&self, out: &mut Formatter<'_>) -> Formatted {
         match self.0 {
-            Some(ks) if ks.upper > ks.statistic => write!(out, "[{:.3}, {:.3}]", ks.statistic, ks.upper),
+            Some(ks) if ks.upper > ks.statistic => {
+                write!(out, "[{:.3}, {:.3}]", rounded(ks.statistic, -1.0), rounded(ks.upper, 1.0))
+            }
             ks => Number(ks.map(|ks| ks.statistic)).fmt(out),
         }
     }
@@ -306,4 +314,25 @@ fn row(out: &mut Formatter<'_>, series: &SeriesReport, threshold: f64) -> Format
         Percent(series.missing_ratio),
         in_words(series.verdict),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bracket_is_rounded_outwards_and_an_exact_distance_to_the_nearest() {
+        let shown = |statistic, upper| Ks(Some(KsReport { statistic, upper, p_value: 0.5 })).to_string();
+        assert_eq!(shown(0.01465, 0.0155), "[0.014, 0.016]");
+        assert_eq!(shown(0.029, 0.0290001), "[0.029, 0.030]");
+        assert_eq!(shown(0.0, 0.0004), "[0.000, 0.001]");
+        assert_eq!(shown(0.9996, 1.0), "[0.999, 1.000]");
+        assert_eq!(shown(0.01465, 0.01465), "0.015");
+        assert_eq!(Ks(None).to_string(), "–");
+        // What has three decimals stays as it is.
+        for thousandth in 0..1_000 {
+            let (low, high) = (f64::from(thousandth) / 1e3, f64::from(thousandth + 1) / 1e3);
+            assert_eq!(shown(low, high), format!("[{low:.3}, {high:.3}]"));
+        }
+    }
 }

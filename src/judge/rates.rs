@@ -56,6 +56,7 @@ pub(super) fn measure(
 /// pipeline that starts to send strings for numbers leaves no values to compare, and must show here.
 fn missing(plan: &SeriesPlan, counts: &SeriesCounts, n: u64) -> SeriesMeasurement {
     let mut measurement = quality(plan, counts, ".missing", counts.rows);
+    (measurement.missing, measurement.type_errors) = (counts.missing, counts.type_errors);
     measurement.m = plan.m + plan.reference.missing;
     let without = counts.rows.saturating_sub(n);
     let window = [n, without];
@@ -74,6 +75,7 @@ fn unseen(plan: &SeriesPlan, counts: &SeriesCounts, n: u64) -> Option<SeriesMeas
     let mut measurement = quality(plan, counts, ".unseen", n);
     measurement.m = plan.m;
     let unseen = counts.cells[plan.unseen_cell?];
+    measurement.unseen = unseen;
     let expected = Expected::Unseen { singletons: plan.singletons, m: plan.m };
     measurement.rate = rate(Rate::new(unseen, n), Some(expected), Change::Rose);
     Some(measurement)
@@ -81,6 +83,7 @@ fn unseen(plan: &SeriesPlan, counts: &SeriesCounts, n: u64) -> Option<SeriesMeas
 
 fn out_of_range(plan: &SeriesPlan, counts: &SeriesCounts, n: u64) -> Option<SeriesMeasurement> {
     let mut measurement = quality(plan, counts, ".out_of_range", n);
+    measurement.out_of_range = counts.out_of_range;
     measurement.m = plan.m;
     // By definition nothing of the baseline lies beyond its own range.
     let expected = Rate::new(0, plan.m).map(Expected::Rate);
@@ -92,10 +95,17 @@ fn rate(window: Option<Rate>, expected: Option<Expected>, change: Change) -> Opt
     Some(RateMeasurement { window: window?, expected: expected?, change })
 }
 
+/// A yes or no for each of `n` rows or values. The counts of the series it is of are not its own.
 fn quality(plan: &SeriesPlan, counts: &SeriesCounts, suffix: &str, n: u64) -> SeriesMeasurement {
-    let mut measurement = without_statistics(plan, counts, n);
-    measurement.name = format!("{}{suffix}", plan.reference.name);
-    measurement.of = MeasuredOf::Quality;
-    measurement.kind = SeriesKind::Boolean;
-    measurement
+    SeriesMeasurement {
+        name: format!("{}{suffix}", plan.reference.name),
+        of: MeasuredOf::Quality,
+        kind: SeriesKind::Boolean,
+        rows: n,
+        missing: 0,
+        type_errors: 0,
+        unseen: 0,
+        out_of_range: 0,
+        ..without_statistics(plan, counts, n)
+    }
 }

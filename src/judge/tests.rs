@@ -90,6 +90,31 @@ fn missing_values_are_a_quality_series_of_their_own() {
 }
 
 #[test]
+fn a_quality_series_carries_its_own_counts_and_no_others() {
+    let model = watched(true);
+    let plan = MeasurePlan::new(&model);
+    let traffic = Traffic { age_missing: 0.4, ..SHIFTED };
+    let mut window = window(&model, 0, traffic, HEALTHY, 3);
+    let of_series = |name: &str| {
+        model.versions[0].series.iter().position(|one| one.reference.name == name).expect("a series")
+    };
+    let unseen = plan.versions[0].series[of_series("country")].unseen_cell.expect("a categorical series");
+    window.arms[0].series[of_series("country")].cells[unseen] = 7;
+    window.arms[0].series[of_series("age")].type_errors = 5;
+    let measured = measure(&plan, &window);
+    let counts = |name: &str, of| {
+        let one = find(&measured[0].series, name, of, Reference::Baseline);
+        [one.missing, one.type_errors, one.unseen, one.out_of_range]
+    };
+    let quality = |name: &str| counts(name, MeasuredOf::Quality);
+    let (age, amount) = (counts("age", MeasuredOf::Feature), counts("amount", MeasuredOf::Feature));
+    assert!(age[0] > 700 && amount[3] > 0, "{age:?} {amount:?}");
+    assert_eq!((quality("age.missing"), quality("age.out_of_range")), ([age[0], 5, 0, 0], [0, 0, 0, age[3]]));
+    assert_eq!((quality("amount.missing"), quality("amount.out_of_range")), ([0; 4], [0, 0, 0, amount[3]]));
+    assert_eq!((quality("country.missing"), quality("country.unseen")), ([0; 4], [0, 0, 7, 0]));
+}
+
+#[test]
 fn drift_is_said_in_the_second_window_in_a_row_and_not_before() {
     let model = watched(true);
     let mut streaks = Streaks::default();
