@@ -50,6 +50,12 @@ impl Starting {
         self.recreated.extend(topics);
     }
 
+    /// Leaves out sources of topics that were made anew: they are read from their beginning, whatever the consumer,
+    /// which still asks for an offset of the old topic, finds gone.
+    fn drop_recreated(&self, gone: &mut BTreeSet<SourceKey>) {
+        gone.retain(|source| !self.recreated.contains(&source.topic));
+    }
+
     pub(super) fn remove(&mut self, source: &SourceKey) {
         self.sources.remove(source);
         self.seeks.remove(source);
@@ -149,6 +155,7 @@ fn resume_behind_holes(counting: &mut Counting, consumer: &GroupConsumer<TallyAs
         return;
     }
     super::topic_ids::look_for_recreated(counting, consumer.member());
+    counting.starting.drop_recreated(&mut counting.gone);
     for source in std::mem::take(&mut counting.gone) {
         if let Err(why) = resume(counting, consumer, &source) {
             tracing::warn!(why, topic = source.topic, partition = source.partition, "not resumed yet");
@@ -323,5 +330,21 @@ fn seek(counting: &mut Counting, consumer: &GroupConsumer<TallyAssignment>) {
             tracing::debug!(%error, partition = source.partition, "seek is to be tried again");
             counting.starting.seeks.insert(source, offset);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_of_the_old_topic_is_no_hole_of_the_new_one() {
+        let source = |topic: &str, partition| SourceKey { topic: topic.to_owned(), partition };
+        let mut starting = Starting::default();
+        starting.recreated(BTreeSet::from(["anew".to_owned()]));
+        // Heard after the topic was found to be another one, and before it is started.
+        let mut gone = BTreeSet::from([source("anew", 0), source("old", 0), source("anew", 1)]);
+        starting.drop_recreated(&mut gone);
+        assert_eq!(gone, BTreeSet::from([source("old", 0)]));
     }
 }

@@ -43,7 +43,6 @@ pub(super) fn look_for_recreated(counting: &mut Counting, member: &Member<TallyA
         );
         counting.metrics.offset_out_of_range.with_label_values(&[topic.as_str(), ""]).inc();
     }
-    counting.gone.retain(|source| !recreated.contains(&source.topic));
     counting.starting.recreated(recreated);
     counting.give_up("a source topic was made anew");
 }
