@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use tidegate::baseline::{Baseline, BaselineSeries, Rollout, VersionIndex, Watch, WatchedModel};
 use tidegate::cells::{Grid, NumericGrid};
-use tidegate::decode::{Accepted, Column, Table};
+use tidegate::decode::{Accepted, Column, Served, Table};
 use tidegate::event::{EventTime, ModelId, Outcome, SeriesKind, SeriesOf};
 use tidegate::judge::{Judge, JudgeConfig};
 use tidegate::tally::record::TallyRecord;
@@ -64,6 +64,7 @@ fn records(watch: &Arc<Watch>) -> Vec<TallyRecord> {
         role: None,
         time: EventTime(1),
         unit: 0,
+        served: Served::default(),
         moves_watermark: true,
         foreign_namespace: false,
     };

@@ -53,6 +53,7 @@ fn arm(version: u32, random: &mut fastrand::Rng) -> ArmWindow {
         canary_events: 0,
         unset_events: EVENTS,
         mixed_roles: false,
+        service: Default::default(),
         series: series.collect(),
         panes: 1,
         complete: true,

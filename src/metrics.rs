@@ -103,6 +103,10 @@ metrics! {
     window_samples: GaugeVec = "tidegate_window_samples" ["model", "model_namespace", "model_version", "role", "window"];
     /// End of the newest window in seconds since 1970.
     window_end: GaugeVec = "tidegate_window_end_timestamp_seconds" ["model", "model_namespace", "model_version", "role", "window"];
+    /// Share of the version's answers in the window that are errors, 0 to 1.
+    request_errors: GaugeVec = "tidegate_request_errors_ratio" ["model", "model_namespace", "model_version", "role", "window"];
+    /// Latency of the version's requests in the window: the median, the 95th and the 99th percentile.
+    request_latency: GaugeVec = "tidegate_request_latency_seconds" ["model", "model_namespace", "model_version", "role", "window", "percentile"];
     /// Measured series left out of the gauges by the bound on series per version.
     series_not_exported: GaugeVec = "tidegate_series_not_exported" ["model", "model_namespace", "model_version", "role", "window"];
     /// Source records by what became of them.

@@ -7,6 +7,7 @@
 //! compared exactly (statistics.md §1.1).
 
 mod grid;
+mod latency;
 pub mod rank;
 pub mod histogram;
 pub mod runs;
@@ -14,5 +15,6 @@ mod units;
 
 pub use grid::{Categories, Grid, MAX_CATEGORIES, NumericGrid};
 pub use histogram::{CellCounts, CountError, Scratch, UnitRows, count_column};
+pub use latency::{LATENCY_CELLS, latency_cell, latency_edge};
 pub use rank::NOT_A_NUMBER;
 pub use units::{OCTILE_BINS, Octiles, UNIT_CELLS, UnitCounts};

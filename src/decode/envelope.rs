@@ -1,6 +1,7 @@
 //! The top level of an event: which keys it has and where their values stand on the tape.
 
 use super::section::width;
+use super::{Latency, Served};
 use crate::event::{EventTime, NO_UNIT, Outcome, Role, double_bucket, integer_bucket, unit_bucket};
 use simd_json::{Node, StaticNode};
 
@@ -17,6 +18,8 @@ pub(super) struct Envelope<'tape, 'input> {
     pub namespace: Option<&'tape Node<'input>>,
     pub unit: Option<&'tape Node<'input>>,
     pub request_id: Option<&'tape Node<'input>>,
+    pub latency: Option<&'tape Node<'input>>,
+    pub error: Option<&'tape Node<'input>>,
     pub features: Option<&'tape [Node<'input>]>,
     pub predictions: Option<&'tape [Node<'input>]>,
     pub labels: Option<&'tape [Node<'input>]>,
@@ -42,6 +45,8 @@ impl<'tape, 'input> Envelope<'tape, 'input> {
                 "namespace" => envelope.namespace = first,
                 "unit" => envelope.unit = first,
                 "request_id" => envelope.request_id = first,
+                "latency_ms" => envelope.latency = first,
+                "error" => envelope.error = first,
                 "features" => envelope.features = value,
                 "predictions" => envelope.predictions = value,
                 "labels" => envelope.labels = value,
@@ -80,6 +85,28 @@ impl<'tape, 'input> Envelope<'tape, 'input> {
             _ => None,
         };
         self.unit.and_then(bucket).or_else(|| self.request_id.and_then(bucket)).unwrap_or(NO_UNIT)
+    }
+
+    /// What it says of how it was served. `false`, 0 and the empty string are no errors.
+    pub(super) fn served(&self) -> Served {
+        let number = |number: &StaticNode| match number {
+            StaticNode::F64(number) => Some(*number),
+            StaticNode::I64(number) => Some(*number as f64),
+            StaticNode::U64(number) => Some(*number as f64),
+            StaticNode::Bool(_) | StaticNode::Null => None,
+        };
+        let failed = self.error.is_some_and(|error| match error {
+            Node::String(text) => !text.is_empty(),
+            Node::Static(StaticNode::Bool(truth)) => *truth,
+            Node::Static(other) => number(other) != Some(0.0),
+            Node::Object { .. } | Node::Array { .. } => true,
+        });
+        let latency = match self.latency {
+            None => Latency::None,
+            Some(Node::Static(value)) => number(value).map_or(Latency::Unusable, Latency::of),
+            Some(_) => Latency::Unusable,
+        };
+        Served { answered: failed || self.predictions.is_some(), failed, latency }
     }
 
     /// Whether there is a `namespace` and it is not `configured`.

@@ -174,6 +174,7 @@ impl Decoder {
             role: envelope.role(),
             time,
             unit: envelope.unit(),
+            served: envelope.served(),
             moves_watermark: envelope.features.is_some() || envelope.predictions.is_some(),
             foreign_namespace: envelope.is_foreign(&self.sections[sections].namespace),
         };

@@ -100,6 +100,8 @@ impl<'a> Learner<'a> {
             "namespace" => self.step(Value::Namespace),
             "unit" => self.step(Value::Unit),
             "request_id" => self.step(Value::RequestId),
+            "latency_ms" => self.step(Value::Latency),
+            "error" => self.step(Value::Error),
             _ => self.step(Value::Ignored),
         }
     }

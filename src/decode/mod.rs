@@ -40,6 +40,34 @@ pub struct Arrival {
     pub now: EventTime,
 }
 
+/// What an event says of how it was served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Served {
+    /// It carries predictions or an error.
+    pub answered: bool,
+    /// It carries an error.
+    pub failed: bool,
+    pub latency: Latency,
+}
+
+/// The `latency_ms` of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Latency {
+    /// Absent or null.
+    #[default]
+    None,
+    /// No number, or a negative one.
+    Unusable,
+    /// The cell it is counted in ([`crate::cells::latency_cell`]).
+    Cell(u16),
+}
+
+impl Latency {
+    fn of(milliseconds: f64) -> Latency {
+        crate::cells::latency_cell(milliseconds).map_or(Latency::Unusable, Latency::Cell)
+    }
+}
+
 /// An event whose values now stand in the decoder's builders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accepted {
@@ -49,6 +77,7 @@ pub struct Accepted {
     pub time: EventTime,
     /// The bucket of its unit or, without one, of its request; [`crate::event::NO_UNIT`]: it names neither.
     pub unit: u8,
+    pub served: Served,
     /// Whether it carries features or predictions; label-only events neither hold nor move the watermark.
     pub moves_watermark: bool,
     /// Whether its `namespace` differs from the configured one (counted, otherwise ignored).

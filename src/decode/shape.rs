@@ -43,6 +43,8 @@ pub(super) enum Value {
     Namespace,
     Unit,
     RequestId,
+    Latency,
+    Error,
     Labels,
     /// Nobody: it has to be valid, no more.
     Ignored,

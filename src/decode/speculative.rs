@@ -9,12 +9,12 @@
 //! [`WINDOW`] (the tape takes about three times as long), trying stops for a while: first for [`FIRST_PAUSE`]
 //! events, then for twice as many each time that it was no use again.
 
-use super::Accepted;
 use super::learn::learn;
 use super::number::{self, Number};
 use super::scan::{plain_string, skip_value, skip_word};
 use super::shape::{Shape, Value};
 use super::version::VersionSections;
+use super::{Accepted, Latency, Served};
 use crate::event::{EventTime, NO_UNIT, Role, double_bucket, integer_bucket, unit_bucket};
 
 /// The shapes that are kept: a few producers times a few versions.
@@ -71,6 +71,8 @@ struct Head<'a> {
     foreign_namespace: bool,
     unit: Option<Unit<'a>>,
     request_id: Option<Unit<'a>>,
+    latency: Latency,
+    failed: bool,
     has_labels: bool,
 }
 
@@ -204,6 +206,11 @@ fn read_by(
         version: sections.version,
         role: head.role,
         time,
+        served: Served {
+            answered: shape.has_predictions || head.failed,
+            failed: head.failed,
+            latency: head.latency,
+        },
         unit: head.unit.or(head.request_id).map_or(NO_UNIT, Unit::bucket),
         moves_watermark: shape.has_features || shape.has_predictions,
         foreign_namespace: head.foreign_namespace,
@@ -275,6 +282,25 @@ impl<'a> Head<'a> {
             Value::RequestId => {
                 let (unit, end) = read_unit(text, at)?;
                 self.request_id = unit;
+                Some(end)
+            }
+            Value::Latency => match bytes.get(at)? {
+                b'-' | b'0'..=b'9' => {
+                    let (latency, end) = number::read(bytes, at)?;
+                    self.latency = Latency::of(latency.as_f64());
+                    Some(end)
+                }
+                _ => {
+                    self.latency = Latency::Unusable;
+                    skip_value(bytes, at)
+                }
+            },
+            Value::Error => {
+                let end = skip_value(bytes, at)?;
+                self.failed = match bytes[at] {
+                    b'-' | b'0'..=b'9' => number::read(bytes, at)?.0.as_f64() != 0.0,
+                    _ => !matches!(&text[at..end], "false" | "\"\""),
+                };
                 Some(end)
             }
             Value::Labels => {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::baseline::{Baseline, BaselineSeries, Rollout, Watch, WatchedModel};
-use crate::cells::{Categories, Grid, NumericGrid};
+use crate::cells::{Categories, Grid, NumericGrid, latency_cell};
 use crate::event::{ModelId, NO_UNIT, SeriesKind, SeriesOf, unit_bucket};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, UInt16Type};
@@ -158,6 +158,35 @@ fn a_unit_is_a_string_or_a_whole_number_and_the_request_takes_its_place() {
         }
     }
     assert!(decoder.speculated() > 18, "{}", decoder.speculated());
+}
+
+#[test]
+fn an_answer_has_predictions_or_an_error_and_a_latency_is_a_number_from_zero_on() {
+    let cell = |milliseconds| Latency::Cell(latency_cell(milliseconds).expect("a latency"));
+    let mut decoder = decoder();
+    for (fields, failed, latency) in [
+        ("", false, Latency::None),
+        (r#""error":null,"latency_ms":null,"#, false, Latency::None),
+        (r#""error":false,"latency_ms":12.4,"#, false, cell(12.4)),
+        (r#""error":0,"latency_ms":7,"#, false, cell(7.0)),
+        (r#""error":"","latency_ms":0,"#, false, cell(0.0)),
+        (r#""error":"timeout","latency_ms":-1,"#, true, Latency::Unusable),
+        (r#""error":503,"latency_ms":"12","#, true, Latency::Unusable),
+        (r#""error":true,"latency_ms":[1],"#, true, Latency::Unusable),
+        (r#""error":{"code":3},"#, true, Latency::None),
+        (r#""error":"\u0065","#, true, Latency::None),
+    ] {
+        for (part, has_predictions) in [(r#""features":{}"#, false), (r#""predictions":{}"#, true)] {
+            // The second time by its shape.
+            for time in 0..2 {
+                let text = event(&format!("{fields}{part}"));
+                let served = decoder.push(text.as_bytes(), ARRIVAL).expect("an event").served;
+                let expected = Served { answered: failed || has_predictions, failed, latency };
+                assert_eq!(served, expected, "{text}, {time}");
+            }
+        }
+    }
+    assert!(decoder.speculated() >= 20, "{}", decoder.speculated());
 }
 
 #[test]

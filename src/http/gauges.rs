@@ -119,7 +119,7 @@ gauges! {
     prediction_psi prediction_ks_statistic prediction_ks_p_value prediction_js_distance
     prediction_missing_ratio prediction_unseen_ratio prediction_out_of_range_ratio
     feature_drift_score prediction_drift_score drift_threshold drift_state window_samples window_end
-    series_not_exported
+    series_not_exported request_errors request_latency
 }
 
 fn samples<'a>(metrics: &'a Metrics, report: &Report, max_series: usize) -> Vec<Sample<'a>> {
@@ -152,6 +152,7 @@ fn samples<'a>(metrics: &'a Metrics, report: &Report, max_series: usize) -> Vec<
     for (name, gauge, value) in whole {
         samples.extend(value.map(|value| (name, gauge, labels.clone(), value)));
     }
+    samples.extend(of_service(metrics, report, &labels));
     for verdict in Verdict::ALL {
         let mut labels = labels.clone();
         labels.push(verdict.as_str().to_owned());
@@ -159,6 +160,20 @@ fn samples<'a>(metrics: &'a Metrics, report: &Report, max_series: usize) -> Vec<
         samples.push(("drift_state", &metrics.drift_state, labels, value));
     }
     samples
+}
+
+fn of_service<'a>(metrics: &'a Metrics, report: &Report, labels: &[String]) -> Vec<Sample<'a>> {
+    let Some(service) = &report.service else { return Vec::new() };
+    let errors = service
+        .error_ratio
+        .map(|ratio| ("request_errors", &metrics.request_errors, labels.to_vec(), ratio.value));
+    let quantiles = service.latency.iter().flat_map(|latency| &latency.quantiles);
+    let latency = quantiles.map(|quantile| {
+        let mut labels = labels.to_vec();
+        labels.push((quantile.level * 100.0).round().to_string());
+        ("request_latency", &metrics.request_latency, labels, quantile.seconds)
+    });
+    errors.into_iter().chain(latency).collect()
 }
 
 fn of_series<'a>(

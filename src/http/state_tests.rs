@@ -4,7 +4,9 @@ use super::board::Board;
 use super::gauges::DriftGauges;
 use super::tests::{action, id, outcome, report, series};
 use crate::event::{EventTime, Role};
-use crate::judge::report::{MeasuredOf, Report, Verdict};
+use crate::judge::report::{
+    LatencyReport, MeasuredOf, QuantileReport, RatioReport, Report, ServiceReport, Verdict,
+};
 use crate::metrics::Metrics;
 
 #[test]
@@ -198,4 +200,34 @@ fn the_latest_of_each_version_and_scale_are_a_models_own() {
         found.iter().map(|one| (&*one.model_version, one.window.scale, one.window.end.clone())).collect();
     assert_eq!(found, [("v1", 1, end(3)), ("v1", 4, end(2)), ("v2", 1, end(2))]);
     assert!(board.latest(&id("default", "nobody")).is_empty());
+}
+
+#[test]
+fn error_ratio_and_latency_are_shown_while_a_report_has_them() {
+    let (metrics, gauges) = (Metrics::new(), DriftGauges::new());
+    let quantile = |level, seconds| QuantileReport { level, seconds, lower: None, upper: None };
+    let latency =
+        LatencyReport { n: 9, unusable: 0, quantiles: vec![quantile(0.5, 0.02), quantile(0.99, 1.5)] };
+    let service = ServiceReport {
+        answers: 100,
+        errors: 4,
+        error_ratio: Some(RatioReport { value: 0.04, lower: 0.01, upper: 0.1 }),
+        latency: Some(latency),
+    };
+    let shown = |minute: i64, service: Option<ServiceReport>| {
+        gauges.publish(&metrics, &Report { service, ..report("v1", minute) }, 100);
+        let text = metrics.render();
+        let lines = text.lines().filter(|line| line.starts_with("tidegate_request_"));
+        lines
+            .map(|line| (line.contains(r#"percentile="99""#), line.rsplit(' ').next().map(str::to_owned)))
+            .collect()
+    };
+    let expected = |values: &[(bool, &str)]| -> Vec<(bool, Option<String>)> {
+        values.iter().map(|(last, value)| (*last, Some((*value).to_owned()))).collect()
+    };
+    let all: Vec<_> = shown(1, Some(service.clone()));
+    assert_eq!(all, expected(&[(false, "0.04"), (false, "0.02"), (true, "1.5")]));
+    let errors: Vec<_> = shown(2, Some(ServiceReport { latency: None, ..service }));
+    assert_eq!(errors, expected(&[(false, "0.04")]));
+    assert_eq!(shown(3, None), expected(&[]));
 }

@@ -61,6 +61,7 @@ pub(super) fn report(version: &str, minute: i64) -> Report {
         events: 1_000,
         traffic_share: 0.9,
         series: vec![series("amount", MeasuredOf::Feature), series("score", MeasuredOf::Prediction)],
+        service: None,
         feature_drift_score: Some(0.02),
         prediction_drift_score: Some(0.02),
         threshold: 0.25,

@@ -145,6 +145,7 @@ pub fn arm(watched: &WatchedModel, version: u32, traffic: Traffic, random: &mut 
         canary_events: 0,
         unset_events: traffic.events,
         mixed_roles: false,
+        service: Default::default(),
         series,
         panes: 1,
         complete: true,

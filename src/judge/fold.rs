@@ -3,6 +3,7 @@
 use super::history::{ArmSum, ModelHistory, TIERS};
 use super::merge::{Judge, Notes, Step};
 use super::panes::{OpenPane, add_counts, empty, on_another_grid, place, to_record, version_of};
+use super::service::Service;
 use crate::baseline::VersionIndex;
 #[cfg(test)]
 use crate::tally::planted::Bug;
@@ -101,12 +102,19 @@ impl Judge {
                 arm.canary += roles.canary;
                 arm.unset += roles.unset;
                 arm.mixed |= arm.stable > 0 && arm.canary > 0;
+                let mut service = Service::default();
+                for counts in [&arm.service, &roles.service].into_iter().flatten() {
+                    service.add(counts);
+                }
+                arm.service = service.record();
             });
             revised.insert((version.model, index));
             return;
         }
         let pane = self.open.entry(index).or_insert_with(|| OpenPane::new(first_offset));
-        pane.arm(version, width).add_roles(roles);
+        if !pane.arm(version, width).add_roles(roles) {
+            notes.foreign_deltas += 1;
+        }
     }
 
     /// Late events of a replay were written to the panes before the restart. A pane that was counted on

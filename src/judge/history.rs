@@ -3,10 +3,11 @@
 
 use super::pane_holes::PaneHoles;
 use super::panes::{ArmCounts, add_counts, empty, to_record};
+use super::service::Service;
 use super::window::{ArmWindow, ModelWindow, SeriesCounts};
 use crate::baseline::{VersionIndex, Watch};
 use crate::event::EventTime;
-use crate::tally::record::Counts;
+use crate::tally::record::{Counts, ServiceCounts};
 use std::collections::BTreeMap;
 
 /// Lengths, in panes, of what is kept: panes, sums of 4, sums of 16.
@@ -26,6 +27,7 @@ pub(super) struct ArmSum {
     pub(super) unset: u64,
     /// Some pane held events of both roles.
     pub(super) mixed: bool,
+    pub(super) service: Option<ServiceCounts>,
     /// One for each watched series, in record form (run-length coded).
     pub(super) series: Vec<Option<Counts>>,
 }
@@ -41,6 +43,14 @@ pub(super) struct ModelHistory {
     pub(super) tiers: [BTreeMap<i64, BTreeMap<u32, ArmSum>>; 3],
 }
 
+/// Panes or sums of one version added up: the head, and dense counts.
+#[derive(Default)]
+struct Added {
+    head: ArmSum,
+    service: Service,
+    series: Vec<Option<SeriesCounts>>,
+}
+
 impl ArmSum {
     pub(super) fn of_pane(arm: &ArmCounts, complete: bool) -> ArmSum {
         ArmSum {
@@ -51,6 +61,7 @@ impl ArmSum {
             canary: arm.canary,
             unset: arm.unset,
             mixed: arm.stable > 0 && arm.canary > 0,
+            service: arm.service.record(),
             series: arm.series.iter().map(|counts| counts.as_ref().map(to_record)).collect(),
         }
     }
@@ -87,8 +98,8 @@ impl ModelHistory {
         model: u32,
         tier: usize,
         starts: impl Iterator<Item = i64>,
-    ) -> BTreeMap<u32, (ArmSum, Vec<Option<SeriesCounts>>)> {
-        let mut sums: BTreeMap<u32, (ArmSum, Vec<Option<SeriesCounts>>)> = BTreeMap::new();
+    ) -> BTreeMap<u32, Added> {
+        let mut sums: BTreeMap<u32, Added> = BTreeMap::new();
         // One for all versions: a revised window reports all of them again, and offsets that are missing may
         // have held events of any.
         let (mut revision, mut complete) = (0, true);
@@ -97,17 +108,20 @@ impl ModelHistory {
             complete &= part.values().all(|arm| arm.complete);
             for (version, arm) in part {
                 let cells = widths(watch, VersionIndex { model, version: *version });
-                let (head, series) =
-                    sums.entry(*version).or_insert_with(|| (ArmSum::default(), vec![None; cells.len()]));
-                head.add_head(arm);
+                let sum = sums.entry(*version).or_default();
+                sum.series.resize(cells.len(), None);
+                sum.head.add_head(arm);
+                if let Some(service) = &arm.service {
+                    sum.service.add(service);
+                }
                 for (index, counts) in arm.series.iter().enumerate().take(cells.len()) {
                     if let Some(counts) = counts {
-                        add_counts(series[index].get_or_insert_with(|| empty(cells[index])), counts);
+                        add_counts(sum.series[index].get_or_insert_with(|| empty(cells[index])), counts);
                     }
                 }
             }
         }
-        sums.values_mut().for_each(|(head, _)| (head.revision, head.complete) = (revision, complete));
+        sums.values_mut().for_each(|sum| (sum.head.revision, sum.head.complete) = (revision, complete));
         sums
     }
 
@@ -126,8 +140,9 @@ impl ModelHistory {
         if sums.is_empty() {
             return false;
         }
-        let sums = sums.into_iter().map(|(version, (mut head, series))| {
+        let sums = sums.into_iter().map(|(version, Added { mut head, service, series })| {
             head.complete &= whole;
+            head.service = service.record();
             head.series = series.iter().map(|counts| counts.as_ref().map(to_record)).collect();
             (version, head)
         });
@@ -152,11 +167,11 @@ impl ModelHistory {
         let (tier, parts) = if scale == 1 { (0, 1) } else { (tier_of(scale / 4), 4) };
         let step = scale / parts;
         let sums = self.add_up(watch, model, tier, (0..parts).map(|part| end - scale + part * step));
-        if sums.values().all(|(head, _)| head.filled == 0) {
+        if sums.values().all(|sum| sum.head.filled == 0) {
             return None;
         }
         let whole = !holes.touch(end - scale..end);
-        let arm = |(version, (head, series)): (u32, (ArmSum, Vec<Option<SeriesCounts>>))| {
+        let arm = |(version, Added { head, service, series }): (u32, Added)| {
             let version = VersionIndex { model, version };
             let cells = widths(watch, version);
             ArmWindow {
@@ -165,6 +180,7 @@ impl ModelHistory {
                 canary_events: head.canary,
                 unset_events: head.unset,
                 mixed_roles: head.mixed,
+                service,
                 series: series
                     .into_iter()
                     .zip(cells)

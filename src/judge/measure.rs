@@ -6,6 +6,7 @@ use super::differences::{self, ArmDifferences};
 use super::plan::{MeasurePlan, SeriesPlan, VersionPlan};
 use super::rates::{self, RateMeasurement};
 use super::report::{KsReport, MeasuredOf, PsiReport, Reference};
+use super::service::Service;
 use super::verdict;
 use super::window::{ArmWindow, ModelWindow, SeriesCounts};
 use crate::baseline::VersionIndex;
@@ -32,6 +33,8 @@ pub struct ArmMeasurement {
     pub revision: u32,
     /// In series order: against the baseline, its missing values, and (canary) against stable.
     pub series: Vec<SeriesMeasurement>,
+    /// How its events were served.
+    pub service: Service,
     /// The canary's inputs and answers beside stable's, for the policy. Only on the canary's measurement,
     /// and only when stable is in the window too.
     pub differences: Option<ArmDifferences>,
@@ -104,6 +107,7 @@ pub fn measure(plan: &MeasurePlan, window: &ModelWindow) -> Vec<ArmMeasurement> 
             complete: arm.complete,
             revision: arm.revision,
             series,
+            service: arm.service.clone(),
             differences: stable.map(|stable| differences::between((version, arm), stable)),
         })
     };

@@ -24,6 +24,7 @@ mod panes;
 pub mod plan;
 pub mod rates;
 pub mod report;
+pub mod service;
 mod sources;
 mod state;
 pub mod stored;

@@ -1,5 +1,6 @@
 //! Open panes: dense counts that deltas are folded into.
 
+use super::service::Service;
 use super::window::SeriesCounts;
 use crate::baseline::{VersionIndex, Watch};
 use crate::cells::{UNIT_CELLS, runs};
@@ -13,6 +14,7 @@ pub(super) struct ArmCounts {
     pub(super) stable: u64,
     pub(super) canary: u64,
     pub(super) unset: u64,
+    pub(super) service: Service,
     /// One for each watched series, once a delta of it came.
     pub(super) series: Vec<Option<SeriesCounts>>,
 }
@@ -37,7 +39,7 @@ impl OpenPane {
         let counts = |counts: &SeriesCounts| (counts.cells.len() + units(counts)) * size_of::<u64>();
         let of_arm = |arm: &ArmCounts| {
             let dense: usize = arm.series.iter().flatten().map(counts).sum();
-            128 + arm.series.len() * size_of::<Option<SeriesCounts>>() + dense
+            256 + arm.service.bytes() + arm.series.len() * size_of::<Option<SeriesCounts>>() + dense
         };
         256 + self.arms.values().map(of_arm).sum::<usize>()
     }
@@ -125,10 +127,12 @@ pub(super) fn empty(cells: usize) -> SeriesCounts {
 }
 
 impl ArmCounts {
-    pub(super) fn add_roles(&mut self, roles: &RoleCount) {
+    /// Returns whether what it says of service levels fitted, or it says nothing.
+    pub(super) fn add_roles(&mut self, roles: &RoleCount) -> bool {
         self.stable += roles.stable;
         self.canary += roles.canary;
         self.unset += roles.unset;
+        roles.service.as_ref().is_none_or(|counts| self.service.add(counts))
     }
 }
 

@@ -81,6 +81,8 @@ pub struct Report {
     /// This version's share of the model's events in the window, 0 to 1.
     pub traffic_share: f64,
     pub series: Vec<SeriesReport>,
+    /// How its events were served; `null` where they say nothing of it.
+    pub service: Option<ServiceReport>,
     /// The largest PSI of a feature against the baseline; `null` when none could be measured.
     pub feature_drift_score: Option<f64>,
     /// The largest PSI of a prediction output against the baseline; `null` when none could be measured.
@@ -183,4 +185,50 @@ pub struct PsiReport {
     pub value: f64,
     /// Two-sample law without tolerance (statistics.md §3, λ = 0).
     pub p_value: f64,
+}
+
+/// How a version's events were served.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceReport {
+    /// Events that carry predictions or an error.
+    pub answers: u64,
+    /// Those of them that carry an error.
+    pub errors: u64,
+    /// Errors of all answers; `null` without answers.
+    pub error_ratio: Option<RatioReport>,
+    /// `null` where no event carries a usable latency.
+    pub latency: Option<LatencyReport>,
+}
+
+/// A share of counted things, 0 to 1, with the interval that misses the true one once in twenty times.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RatioReport {
+    pub value: f64,
+    /// Wilson's interval (statistics.md §6): events are taken as independent.
+    pub lower: f64,
+    pub upper: f64,
+}
+
+/// The latency of a version's requests.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LatencyReport {
+    /// Latencies counted.
+    pub n: u64,
+    /// Values of `latency_ms` that are no latency.
+    pub unusable: u64,
+    /// The median, the 95th and the 99th percentile.
+    pub quantiles: Vec<QuantileReport>,
+}
+
+/// A quantile of latency.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct QuantileReport {
+    /// 0 to 1, neither end.
+    pub level: f64,
+    /// The middle of the quantile's cell, within 1.6 % of the quantile.
+    pub seconds: f64,
+    /// The interval of order statistics that misses the true quantile at most once in twenty times, from edge to
+    /// edge of their cells; `null`: there are too few latencies to bound it on this side.
+    pub lower: Option<f64>,
+    pub upper: Option<f64>,
 }

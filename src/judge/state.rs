@@ -200,8 +200,13 @@ pub(super) fn arm_records(
         mixed_roles: arm.mixed,
         ..PaneRecord::default()
     };
-    let roles =
-        RoleCount { stable: arm.stable, canary: arm.canary, unset: arm.unset, ..RoleCount::default() };
+    let roles = RoleCount {
+        stable: arm.stable,
+        canary: arm.canary,
+        unset: arm.unset,
+        service: arm.service.clone(),
+        ..RoleCount::default()
+    };
     let mut records = vec![PaneRecord { of: 2, roles: Some(roles), ..head.clone() }];
     for (series, counts) in watched.series.iter().zip(&arm.series) {
         if let Some(counts) = counts {
@@ -345,6 +350,7 @@ impl Judge {
         arm.mixed = record.mixed_roles;
         if let Some(roles) = &record.roles {
             (arm.stable, arm.canary, arm.unset) = (roles.stable, roles.canary, roles.unset);
+            arm.service = roles.service.clone();
         }
         // A pane of missing offsets holds no series; one with data has a place for each.
         if record.filled > 0 {

@@ -2,6 +2,7 @@
 
 use super::history::TIERS;
 use super::panes::{add_counts, empty, version_of};
+use super::service::Service;
 use super::window::{ArmWindow, ModelWindow, SeriesCounts};
 use crate::baseline::{VersionIndex, Watch};
 use crate::event::EventTime;
@@ -60,6 +61,7 @@ pub fn window(
                 arm.canary_events += roles.canary;
                 arm.unset_events += roles.unset;
                 arm.mixed_roles |= record.mixed_roles;
+                left_out += u64::from(!roles.service.as_ref().is_none_or(|counts| arm.service.add(counts)));
                 arm.panes += record.filled;
                 arm.revision += record.revision;
             }
@@ -86,6 +88,7 @@ fn arm(watch: &Watch, version: VersionIndex) -> ArmWindow {
         canary_events: 0,
         unset_events: 0,
         mixed_roles: false,
+        service: Service::default(),
         series: series.map(|series| empty(series.reference.grid.cells())).collect(),
         panes: 0,
         complete: true,

@@ -64,6 +64,7 @@ fn build_report(
         events: arm.events,
         traffic_share: arm.traffic_share,
         series: judged.iter().map(series_report).collect(),
+        service: arm.service.report(),
         feature_drift_score: largest_psi(&arm.series, MeasuredOf::Feature),
         prediction_drift_score: largest_psi(&arm.series, MeasuredOf::Prediction),
         threshold: rules.psi_of_drift(),

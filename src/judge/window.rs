@@ -1,5 +1,6 @@
 //! What a window hands to the measurements.
 
+use super::service::Service;
 use crate::baseline::VersionIndex;
 use crate::cells::UNIT_CELLS;
 use crate::event::EventTime;
@@ -37,6 +38,8 @@ pub struct ArmWindow {
     pub unset_events: u64,
     /// Whether the same pane held events of both roles for this version.
     pub mixed_roles: bool,
+    /// How its events were served.
+    pub service: Service,
     /// One for each watched series of the version, in its order.
     pub series: Vec<SeriesCounts>,
     /// Panes of the window that hold data of this version.

@@ -97,6 +97,7 @@ mod tests {
             events: 1,
             traffic_share: 1.0,
             series: Vec::new(),
+            service: None,
             feature_drift_score: None,
             prediction_drift_score: None,
             threshold: 0.25,

@@ -159,6 +159,7 @@ impl World {
             canary_events: 0,
             unset_events: EVENTS[version] as u64,
             mixed_roles: false,
+            service: Default::default(),
             series: counts,
             panes: 1,
             complete: true,

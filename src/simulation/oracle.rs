@@ -3,16 +3,16 @@
 
 use super::judging::restore;
 use super::run::Coverage;
-use super::traffic::{Event, MODELS, Naive, watch};
+use super::traffic::{Event, MODELS, Naive, NaiveService, watch};
 use super::watermark::Words;
 use super::world::{Switch, World};
 use super::{JUDGE, PANE, Violation};
-use crate::cells::{OCTILE_BINS, UNIT_CELLS};
+use crate::cells::{LATENCY_CELLS, OCTILE_BINS, UNIT_CELLS};
 use crate::event::UNIT_BUCKETS;
 use crate::judge::window::ModelWindow;
 use crate::judge::{Judge, Step, pane_key};
 use crate::tally::merge_partition;
-use crate::tally::record::{Counts, Marker, PaneRecord, SourceRange, TallyBody};
+use crate::tally::record::{Counts, Marker, PaneRecord, RoleCount, SourceRange, TallyBody};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Model, version, index of the pane.
@@ -320,15 +320,23 @@ impl<'a> Reference<'a> {
             if self.doubtful.range(start..start + panes).next().is_some() {
                 return Err(Violation::new("I2", format!("{}: a hole in it is not marked", what())));
             }
-            if record.of != 0 || (record.panes > 1 && self.world.baseline > 0) {
+            if record.panes > 1 && self.world.baseline > 0 {
                 continue;
             }
-            let counted = naive_of(record.counts.as_ref())
-                .ok_or_else(|| Violation::new("I2", format!("{}: cells do not fit", what())))?;
             let model = u32::from(record.model != watch_ids()[0]);
             let version = u32::from(record.version != "v1");
             let baseline = grid_generation(record.grid_hash);
             let (must, may) = self.bounds(model, version, start, panes, baseline);
+            let unfit = || Violation::new("I2", format!("{}: cells do not fit", what()));
+            if let Some(roles) = &record.roles {
+                let served = served_of(roles).ok_or_else(unfit)?;
+                if !must.service.is_within(&served) || !served.is_within(&may.service) {
+                    let what = format!("{}: counted {served:?}, naive {must:?} to {may:?}", what());
+                    return Err(Violation::new("I2", what));
+                }
+                continue;
+            }
+            let counted = naive_of(record.counts.as_ref()).ok_or_else(unfit)?;
             if !must.is_within(&counted) || !counted.is_within(&may) {
                 let what = format!("{}: counted {counted:?}, naive {must:?} to {may:?}", what());
                 return Err(Violation::new("I2", what));
@@ -384,8 +392,11 @@ impl<'a> Reference<'a> {
                     missing: arm.series[0].missing,
                     cells: arm.series[0].cells.clone().try_into().unwrap_or_default(),
                     units: by_bucket(arm.series[0].units.as_deref().unwrap_or(&[0; UNIT_CELLS])),
+                    service: NaiveService::of(arm.service.errors, &arm.service.latency),
                 };
-                if !must.is_within(&counted) || !counted.is_within(&may) {
+                let served = &counted.service;
+                let serves = must.service.is_within(served) && served.is_within(&may.service);
+                if !serves || !must.is_within(&counted) || !counted.is_within(&may) {
                     let what = format!(
                         "window of {} panes that ends at {}: counted {counted:?}, naive {must:?} to {may:?}",
                         window.scale, window.end.0
@@ -449,7 +460,14 @@ fn naive_of(counts: Option<&Counts>) -> Option<Naive> {
     let cells = crate::cells::runs::decode(&counts.cells, super::traffic::CELLS).ok()?;
     let units = crate::cells::runs::decode(&counts.units, UNIT_CELLS).ok()?;
     let units = by_bucket(&units);
-    Some(Naive { events: counts.rows, missing: counts.missing, cells: cells.try_into().ok()?, units })
+    let (cells, service) = (cells.try_into().ok()?, NaiveService::default());
+    Some(Naive { events: counts.rows, missing: counts.missing, cells, units, service })
+}
+
+fn served_of(roles: &RoleCount) -> Option<NaiveService> {
+    let Some(service) = &roles.service else { return Some(NaiveService::default()) };
+    let latency = crate::cells::runs::decode(&service.latency, LATENCY_CELLS).ok()?;
+    Some(NaiveService::of(service.errors, &latency))
 }
 
 fn by_bucket(units: &[u64]) -> [[u64; OCTILE_BINS]; UNIT_BUCKETS] {

@@ -4,7 +4,7 @@ use super::dice::Dice;
 use super::schedule::Load;
 use crate::baseline::{Baseline, BaselineSeries, Rollout, VersionIndex, Watch, WatchedModel};
 use crate::cells::{Grid, NumericGrid, OCTILE_BINS};
-use crate::decode::{Accepted, Column, Table};
+use crate::decode::{Accepted, Column, Latency, Served, Table};
 use crate::event::{EventTime, ModelId, NO_UNIT, Outcome, Role, SeriesKind, SeriesOf, UNIT_BUCKETS};
 use crate::tally::merge_partition;
 use arrow::array::{Float64Array, Int64Array, UInt8Array};
@@ -17,6 +17,8 @@ const CUTS: [[f64; 3]; 2] = [[0.0, 1.0, 2.0], [0.0, 0.5, 1.5]];
 /// What `x` may be; `None` is missing.
 const VALUES: [Option<f64>; 7] = [Some(-1.0), Some(0.0), Some(0.5), Some(1.0), Some(1.5), Some(3.0), None];
 pub(super) const CELLS: usize = 7;
+/// Latency cells that occur: the first ones.
+pub(super) const LATENCIES: usize = 5;
 /// How far ahead of a replica's clock an event may be (milliseconds).
 pub(super) const MAX_FUTURE: i64 = 8_000;
 
@@ -44,6 +46,15 @@ impl Event {
         VersionIndex { model: self.model as u32, version: u32::from(self.canary) }
     }
 
+    fn has_failed(&self) -> bool {
+        self.time % 7 == 0
+    }
+
+    /// The cell of its latency: one of few, so that they add up.
+    fn latency(&self) -> u16 {
+        self.time.rem_euclid(LATENCIES as i64) as u16
+    }
+
     /// As the decoder would hand it over.
     pub(super) fn accepted(&self) -> Accepted {
         Accepted {
@@ -51,6 +62,11 @@ impl Event {
             role: Some(if self.canary { Role::Canary } else { Role::Stable }),
             time: EventTime(self.time),
             unit: self.unit,
+            served: Served {
+                answered: true,
+                failed: self.has_failed(),
+                latency: Latency::Cell(self.latency()),
+            },
             moves_watermark: true,
             foreign_namespace: false,
         }
@@ -140,12 +156,37 @@ pub(super) struct Naive {
     pub(super) cells: [u64; CELLS],
     /// By bucket of the unit and bin; on a grid of seven cells each is a bin.
     pub(super) units: [[u64; OCTILE_BINS]; UNIT_BUCKETS],
+    /// How they were served.
+    pub(super) service: NaiveService,
+}
+
+/// Errors and latencies of one version in one pane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct NaiveService {
+    errors: u64,
+    latencies: [u64; LATENCIES],
+}
+
+impl NaiveService {
+    /// From what was counted; cells of latency that no event has are left out.
+    pub(super) fn of(errors: u64, latency: &[u64]) -> NaiveService {
+        let latencies = std::array::from_fn(|cell| latency.get(cell).copied().unwrap_or(0));
+        NaiveService { errors, latencies }
+    }
+
+    /// Whether no count is above `other`'s.
+    pub(super) fn is_within(&self, other: &NaiveService) -> bool {
+        self.errors <= other.errors
+            && self.latencies.iter().zip(&other.latencies).all(|(own, other)| own <= other)
+    }
 }
 
 impl Naive {
     /// Adds an event, its cell found by walking the cuts.
     pub(super) fn add(&mut self, event: &Event, generation: usize) {
         self.events += 1;
+        self.service.errors += u64::from(event.has_failed());
+        self.service.latencies[usize::from(event.latency())] += 1;
         let Some(x) = event.x else {
             self.missing += 1;
             return;
@@ -164,7 +205,7 @@ impl Naive {
         }
     }
 
-    /// Whether no count is above `other`'s.
+    /// Whether no count is above `other`'s, but for how they were served.
     pub(super) fn is_within(&self, other: &Naive) -> bool {
         self.events <= other.events
             && self.missing <= other.missing

@@ -148,6 +148,7 @@ impl Tally {
             stable: pane.stable,
             canary: pane.canary,
             unset: pane.unset,
+            service: pane.service.record(),
         }
     }
 

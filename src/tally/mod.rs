@@ -13,6 +13,7 @@ mod partition;
 #[cfg(test)]
 pub(crate) mod planted;
 pub mod record;
+mod service;
 mod source;
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ use crate::baseline::{VersionIndex, Watch, WatchedModel, WatchedSeries, WatchedV
 use crate::cells::{CellCounts, CountError, Grid, Scratch, UNIT_CELLS, UnitCounts, UnitRows, count_column};
 use crate::decode::{Accepted, Table};
 use crate::event::{EventTime, Outcome, Role, SeriesOf};
+use service::ServiceTally;
 use source::SourceProgress;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,6 +43,7 @@ struct PaneCounts {
     stable: u64,
     canary: u64,
     unset: u64,
+    service: ServiceTally,
 }
 
 /// Counts of one series: cells and what does not stand in them.
@@ -147,6 +150,7 @@ impl Tally {
             Some(Role::Canary) => pane.canary += 1,
             None => pane.unset += 1,
         }
+        pane.service.note(event.served);
     }
 
     /// Whether nothing is left to read of a source, and has not been for a while.
@@ -262,7 +266,7 @@ pub fn pane_bytes(version: &WatchedVersion) -> usize {
             + series.reference.grid.cells() * size_of::<u64>()
             + UNIT_CELLS * size_of::<u64>()
     };
-    256 + version.series.iter().map(of_series).sum::<usize>()
+    256 + ServiceTally::BYTES + version.series.iter().map(of_series).sum::<usize>()
 }
 
 fn errors_within(type_errors: &[u32], rows: &std::ops::Range<usize>) -> u64 {

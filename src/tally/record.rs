@@ -157,6 +157,27 @@ pub struct RoleCount {
     pub canary: u64,
     #[prost(uint64, tag = "7")]
     pub unset: u64,
+    /// How they were served; absent where they say nothing of it.
+    #[prost(message, optional, tag = "8")]
+    pub service: Option<ServiceCounts>,
+}
+
+/// What events of one version say of how they were served. All fields add.
+#[derive(Clone, PartialEq, Message)]
+pub struct ServiceCounts {
+    /// Events that carry predictions or an error.
+    #[prost(uint64, tag = "1")]
+    pub answers: u64,
+    /// Those of them that carry an error.
+    #[prost(uint64, tag = "2")]
+    pub errors: u64,
+    /// Values of `latency_ms` that are no latency.
+    #[prost(uint64, tag = "3")]
+    pub latency_unusable: u64,
+    /// Latencies by cell, run-length coded as in `Counts`. Cell 0 is below 1/128 ms; then each power of two is
+    /// cut into 32 cells of one width; the last cell begins at 2^20 ms.
+    #[prost(uint64, repeated, tag = "4")]
+    pub latency: Vec<u64>,
 }
 
 /// A closed pane or sum of panes of one version (`tidegate.panes`): all its series in one record.

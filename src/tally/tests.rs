@@ -3,8 +3,8 @@
 use super::record::{Delta, TallyBody};
 use super::*;
 use crate::baseline::{Baseline, BaselineSeries, Rollout, WatchedModel};
-use crate::cells::{NumericGrid, OCTILE_BINS, runs};
-use crate::decode::Column;
+use crate::cells::{LATENCY_CELLS, NumericGrid, OCTILE_BINS, runs};
+use crate::decode::{Column, Latency, Served};
 use crate::event::{ModelId, NO_UNIT, SeriesKind};
 use arrow::array::{Float64Array, Int64Array, UInt8Array};
 use proptest::prelude::*;
@@ -50,6 +50,16 @@ pub(crate) struct Event {
 }
 
 impl Event {
+    /// Every tenth event failed, one in eleven says nothing of its latency.
+    pub(crate) fn served(&self) -> Served {
+        let latency = match self.time.rem_euclid(11) {
+            0 => Latency::None,
+            1 => Latency::Unusable,
+            tick => Latency::Cell(80 * tick as u16),
+        };
+        Served { answered: true, failed: self.time.rem_euclid(10) == 0, latency }
+    }
+
     /// The bucket of its unit: whatever the rest of it makes of it.
     pub(crate) fn unit(&self) -> u8 {
         (self.time.rem_euclid(i64::from(NO_UNIT) + 1)) as u8
@@ -74,6 +84,7 @@ pub(crate) fn feed(tally: &mut Tally, partition: i32, events: &[Event]) {
             role: None,
             time: EventTime(event.time),
             unit: event.unit(),
+            served: event.served(),
             moves_watermark: true,
             foreign_namespace: false,
         };
@@ -166,6 +177,44 @@ proptest! {
     }
 
     #[test]
+    fn errors_and_latencies_are_counted_as_by_hand(events in events(), cut in 1..50_usize) {
+        let mut tally = Tally::new(watch(), PANE_MS);
+        tally.start_source(start(0, 0));
+        let mut found = Sums::new();
+        let mut expected = found.clone();
+        let place = |version: &str, pane| (version.to_owned(), pane);
+        let none = || (0, 0, vec![0; 1], vec![0; LATENCY_CELLS]);
+        for batch in events.chunks(cut) {
+            feed(&mut tally, 0, batch);
+            let flush = tally.flush(&stamp("r", 0));
+            let Some(TallyBody::Marker(marker)) = &flush.records.last().expect("a marker").record.body else {
+                panic!("markers come last")
+            };
+            for roles in &marker.roles {
+                let counts = roles.service.as_ref().expect("every event is an answer");
+                let sum = found.entry(place(&roles.version, roles.pane_start)).or_insert_with(none);
+                sum.0 += counts.answers;
+                sum.1 += counts.errors;
+                sum.2[0] += counts.latency_unusable;
+                runs::add(&counts.latency, &mut sum.3).expect("latency cells");
+            }
+            tally.commit(500);
+        }
+        for event in &events {
+            let version = ["v1", "v2"][event.version as usize];
+            let sum = expected.entry(place(version, event.time - event.time % PANE_MS)).or_insert_with(none);
+            sum.0 += 1;
+            sum.1 += u64::from(event.time % 10 == 0);
+            match event.time % 11 {
+                0 => {}
+                1 => sum.2[0] += 1,
+                tick => sum.3[80 * tick as usize] += 1,
+            }
+        }
+        prop_assert_eq!(found, expected);
+    }
+
+    #[test]
     fn units_are_counted_as_by_hand(events in events(), cut in 1..50_usize) {
         let mut expected: BTreeMap<(String, i64), Vec<u64>> = BTreeMap::new();
         for event in &events {
@@ -225,6 +274,7 @@ fn a_watermark_is_never_ahead_of_the_wall_clock() {
         role: None,
         time: EventTime(9_000),
         unit: NO_UNIT,
+        served: Served::default(),
         moves_watermark: true,
         foreign_namespace: false,
     };

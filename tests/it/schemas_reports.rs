@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 use tidegate::event::{EventTime, Outcome, Role, SeriesKind};
 use tidegate::judge::report::{
-    EffectReport, KsReport, MeasuredOf, PsiReport, Reference, Report, SeriesReport, Verdict, Window,
+    EffectReport, KsReport, LatencyReport, MeasuredOf, PsiReport, QuantileReport, RatioReport, Reference,
+    Report, SeriesReport, ServiceReport, Verdict, Window,
 };
 use tidegate::policy::action::{Action, ActionOutcome, Alert, Decision, Finding, RolloutRef};
 use tidegate::policy::schema_break::SchemaBreak;
@@ -89,6 +90,19 @@ pub fn report() -> Report {
         events: 1_003,
         traffic_share: 0.9,
         series: vec![series],
+        service: Some(ServiceReport {
+            answers: 1_000,
+            errors: 10,
+            error_ratio: Some(RatioReport { value: 0.01, lower: 0.005, upper: 0.018 }),
+            latency: Some(LatencyReport {
+                n: 900,
+                unusable: 1,
+                quantiles: vec![
+                    QuantileReport { level: 0.5, seconds: 0.012, lower: Some(0.011), upper: Some(0.013) },
+                    QuantileReport { level: 0.99, seconds: 0.2, lower: None, upper: None },
+                ],
+            }),
+        }),
         feature_drift_score: Some(0.02),
         prediction_drift_score: None,
         threshold: 0.25,
@@ -114,7 +128,8 @@ fn finding() -> Finding {
 #[test]
 fn a_report_is_what_its_schema_says() {
     assert_fits("report", &serde_json::to_value(report()).expect("JSON"));
-    let bare = Report { series: Vec::new(), role: None, feature_drift_score: None, ..report() };
+    let bare =
+        Report { series: Vec::new(), service: None, role: None, feature_drift_score: None, ..report() };
     assert_fits("report", &serde_json::to_value(bare).expect("JSON"));
 }
 

@@ -95,6 +95,67 @@ fn events_become_exact_panes_reports_and_gauges() {
 }
 
 #[test]
+fn errors_and_latencies_of_every_pane_are_those_of_its_events() {
+    let Some(broker) = Broker::shared() else { return };
+    let bench = plain(Bench::new(broker, "service", 3));
+    let mut events = stream(now_ms() - 20_000, 4, 1_000);
+    // Per pane: answers, errors, latencies in milliseconds.
+    let mut panes: BTreeMap<i64, (u64, u64, Vec<f64>)> = BTreeMap::new();
+    for (n, event) in events.iter_mut().enumerate() {
+        let latency = 5.0 + (n * 37 % 1_000) as f64;
+        let error = if n % 20 == 0 { "\"timeout\"" } else { "null" };
+        *event = event.replacen('{', &format!("{{\"latency_ms\":{latency:.1},\"error\":{error},"), 1);
+        let parsed: serde_json::Value = serde_json::from_str(event).expect("an event");
+        let time = parsed["timestamp"].as_i64().expect("a time");
+        let pane = panes.entry(time - time.rem_euclid(1_000)).or_default();
+        (pane.0, pane.1) = (pane.0 + 1, pane.1 + u64::from(n % 20 == 0));
+        pane.2.push(latency);
+    }
+    bench.produce(&events);
+    let mut replica = bench.serve("a");
+    wait_counted(&bench, events.len() as u64);
+    let reports = wait_until(LIMIT, "a report of each pane", || {
+        let reports: Vec<serde_json::Value> = bench
+            .reports()
+            .into_iter()
+            .filter(|((_, scale, _), _)| *scale == 1)
+            .map(|(_, one)| one)
+            .collect();
+        (reports.len() == panes.len()).then_some(reports)
+    });
+    for (report, (answers, errors, mut latencies)) in reports.iter().zip(panes.into_values()) {
+        let service = &report["service"];
+        assert_eq!((&service["answers"], &service["errors"]), (&answers.into(), &errors.into()), "{report}");
+        latencies.sort_by(f64::total_cmp);
+        assert_eq!(service["latency"]["n"], latencies.len());
+        for quantile in service["latency"]["quantiles"].as_array().expect("quantiles") {
+            let number = |key: &str| quantile[key].as_f64().expect("a number");
+            let rank = (number("level") * latencies.len() as f64).ceil() as usize;
+            let exact = latencies[rank - 1] / 1e3;
+            assert!((number("seconds") / exact - 1.0).abs() < 0.016, "{quantile}, {exact}");
+        }
+    }
+    let metrics = wait_until(LIMIT, "gauges", || {
+        let (_, body) = replica.get("/metrics");
+        body.contains("tidegate_request_latency_seconds{").then_some(body)
+    });
+    let samples = |name: &str| -> Vec<f64> {
+        let lines = metrics.lines().filter(|line| line.starts_with(name) && line.contains(r#"window="1""#));
+        lines
+            .map(|line| line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a value"))
+            .collect()
+    };
+    let errors = samples("tidegate_request_errors_ratio{");
+    assert!(errors.len() == 1 && (0.04..0.06).contains(&errors[0]), "{errors:?}");
+    let latencies = samples("tidegate_request_latency_seconds{");
+    assert!(
+        latencies.len() == 3 && latencies.iter().all(|value| (0.4..1.1).contains(value)),
+        "{latencies:?}"
+    );
+    assert_eq!(replica.terminate(), Some(0), "{}", replica.log());
+}
+
+#[test]
 fn two_replicas_share_the_work_and_a_rebalance_loses_nothing() {
     let Some(broker) = Broker::shared() else { return };
     let bench = plain(Bench::new(broker, "two", 4));

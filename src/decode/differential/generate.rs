@@ -152,6 +152,7 @@ impl Generator {
             ("namespace", 30),
             ("labels", 20),
             ("latency_ms", 30),
+            ("error", 30),
             ("unit", 40),
             ("request_id", 40),
         ];
@@ -159,7 +160,8 @@ impl Generator {
             if self.chance(percent) {
                 let value = match name {
                     "labels" => self.content(),
-                    "unit" | "request_id" => self.value(5),
+                    "unit" | "request_id" | "error" => self.value(5),
+                    "latency_ms" if self.chance(60) => self.value(5),
                     _ => self.pick(&["\"canary\"", "\"stable\"", "\"ml\"", "null", "3"]).to_owned(),
                 };
                 fields.push((name, value));

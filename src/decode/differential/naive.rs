@@ -2,7 +2,7 @@
 
 use super::super::tests::{ARRIVAL, BOUNDS, NAMESPACE};
 use crate::baseline::VersionIndex;
-use crate::decode::Accepted;
+use crate::decode::{Accepted, Latency, Served};
 use crate::event::{EventTime, NO_UNIT, Outcome, Role, SeriesKind, SeriesOf, unit_bucket};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
@@ -133,6 +133,7 @@ pub(super) fn read(
             _ => None,
         },
         time,
+        served: served(&event, parts[1].is_some()),
         unit: ["unit", "request_id"].iter().find_map(|key| bucket(event.get(key)?)).unwrap_or(NO_UNIT),
         moves_watermark: parts[0].is_some() || parts[1].is_some(),
         foreign_namespace: event.get("namespace").is_some_and(|name| name.as_text() != Some(NAMESPACE)),
@@ -144,6 +145,28 @@ pub(super) fn read(
         }
     }
     Ok((accepted, rows))
+}
+
+fn served(event: &Json, has_predictions: bool) -> Served {
+    let number = |value: &Json| match value {
+        Json::Signed(number) => Some(*number as f64),
+        Json::Unsigned(number) => Some(*number as f64),
+        Json::Double(number) => Some(*number),
+        _ => None,
+    };
+    let failed = event.get("error").is_some_and(|error| match error {
+        Json::Text(text) => !text.is_empty(),
+        Json::Truth(truth) => *truth,
+        other => number(other) != Some(0.0),
+    });
+    let latency = match event.get("latency_ms") {
+        None => Latency::None,
+        Some(latency) => match number(latency).and_then(crate::cells::latency_cell) {
+            Some(cell) => Latency::Cell(cell),
+            None => Latency::Unusable,
+        },
+    };
+    Served { answered: failed || has_predictions, failed, latency }
 }
 
 fn bucket(value: &Json) -> Option<u8> {

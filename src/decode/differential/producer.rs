@@ -5,10 +5,10 @@ use super::generate::Generator;
 use fastrand::Rng;
 
 /// One event of each producer. `%` and a letter stand for a value: a number `n`, a category `c`, a truth
-/// value `b`, any text `s`, anything `x`, a time `t`, a role `r`, a unit `u`.
+/// value `b`, any text `s`, anything `x`, a time `t`, a role `r`, a unit `u`, an error `e`.
 const PRODUCERS: [&str; 6] = [
     concat!(
-        r#"{"request_id":%u,"timestamp":%t,"model":"fraud","model_version":"v1","role":%r,"unit":%u,"latency_ms":%n,"#,
+        r#"{"request_id":%u,"timestamp":%t,"model":"fraud","model_version":"v1","role":%r,"unit":%u,"latency_ms":%n,"error":%e,"#,
         r#""features":{"amount":%n,"country":%c,"is_new":%b,"user.age":%n,"user.home.city":%c,"ключ":%b,"#,
         r#""a_long_name_of_more_than_sixteen_bytes":%n,"unwatched":%x},"predictions":{"score":%n}}"#
     ),
@@ -108,6 +108,7 @@ impl Producer {
             "b" => *text += self.pick(&["true", "false"]),
             "r" => *text += self.pick(&["\"stable\"", "\"canary\"", "\"ml\"", "\"\""]),
             "t" => *text += self.pick(&["\"2026-11-23T10:00:00.123Z\"", "1795428000123", "1795428000.25"]),
+            "e" => *text += self.pick(&["false", "0", "0.0", "\"\"", "\"timeout\"", "503", "true", "{}"]),
             "u" if self.random.bool() => {
                 let hex: String = (0..self.random.usize(..40)).map(|_| self.random.digit(16)).collect();
                 *text += &format!("\"{hex}\"");
