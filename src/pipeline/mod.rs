@@ -8,6 +8,7 @@
 //! Each thread runs one stage and is started again, with a growing pause, when its clients must be rebuilt.
 
 pub mod access;
+pub mod calibrated;
 mod archive;
 mod board_stage;
 mod clock;

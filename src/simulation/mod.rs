@@ -16,6 +16,7 @@
 //! | I6 | when the trouble ends everything is read and closed |
 //! | restart | what was committed over all restarts is what a judge that never stopped emits |
 
+pub mod calibration;
 mod dice;
 mod judging;
 mod oracle;

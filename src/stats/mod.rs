@@ -15,6 +15,7 @@ pub mod jensen_shannon;
 pub mod ks;
 pub mod labelled;
 pub mod normal;
+pub mod own_blocks;
 pub mod pit;
 pub mod psi;
 pub mod quantile;

@@ -1,5 +1,6 @@
 //! `tidegate evaluate`: the detector over a recorded stream, with its delays and false alarms.
 
+mod calibrate;
 mod columns;
 mod csv;
 mod options;
@@ -11,6 +12,7 @@ mod tests;
 
 use super::output;
 use crate::config::EXIT_CONFIG;
+use calibrate::Calibration;
 use options::Options;
 use std::path::PathBuf;
 
@@ -46,6 +48,16 @@ pub struct EvaluateArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Simulate false alarms and delays instead, and print them beside their bars (minutes of computing). Exit
+    /// code 1 when a bar does not hold
+    #[arg(long)]
+    calibrate: bool,
+    /// Seed of the simulation
+    #[arg(long, default_value = "1")]
+    seed: String,
+    /// Repetitions of each simulated case
+    #[arg(long, default_value = "1000")]
+    repetitions: String,
 }
 
 /// Runs `tidegate evaluate`.
@@ -53,13 +65,22 @@ pub struct EvaluateArgs {
 /// # Errors
 /// When stdout cannot be written.
 pub fn run(args: &EvaluateArgs) -> anyhow::Result<u8> {
-    match evaluate(args) {
-        Ok(text) => output::print(&text).map(|()| 0),
+    let result = if args.calibrate { calibrate(args) } else { evaluate(args).map(|text| (text, true)) };
+    match result {
+        Ok((text, held)) => output::print(&text).map(|()| u8::from(!held)),
         Err(sentences) => {
             sentences.iter().for_each(output::tell);
             Ok(EXIT_CONFIG)
         }
     }
+}
+
+/// The table and whether every bar held, or what is wrong with the arguments.
+fn calibrate(args: &EvaluateArgs) -> Result<(String, bool), Vec<String>> {
+    if args.stream.is_some() {
+        return Err(vec!["--calibrate simulates its own streams; leave the file out.".to_owned()]);
+    }
+    Ok(Calibration::new(&args.seed, &args.repetitions)?.run())
 }
 
 /// What is printed, or what is wrong with the arguments or the file, each a sentence.
