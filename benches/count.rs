@@ -29,7 +29,17 @@ fn watch() -> Arc<Watch> {
         };
         let range = (kind == SeriesKind::Numeric).then_some((0.0, 100.0));
         let (of, counts, grid) = (SeriesOf::Feature, vec![1; grid.cells()], Arc::new(grid));
-        Arc::new(BaselineSeries { name, of, kind, grid, counts, missing: 0, distinct: 0, range })
+        Arc::new(BaselineSeries {
+            name,
+            of,
+            kind,
+            grid,
+            counts,
+            missing: 0,
+            distinct: 0,
+            range,
+            traits: Default::default(),
+        })
     });
     let baseline = Baseline {
         model: "fraud".into(),
@@ -37,6 +47,7 @@ fn watch() -> Arc<Watch> {
         rows: 0,
         created: EventTime(0),
         held_out: false,
+        times: None,
         series: series.collect(),
     };
     let id = ModelId { namespace: "ml".into(), name: "fraud".into() };

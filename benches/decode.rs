@@ -24,7 +24,17 @@ fn watch() -> Watch {
             _ => Grid::Numeric(NumericGrid::new(vec![0.0])),
         };
         let (of, counts, grid) = (SeriesOf::Feature, vec![0; grid.cells()], Arc::new(grid));
-        Arc::new(BaselineSeries { name, of, kind, grid, counts, missing: 0, distinct: 0, range: None })
+        Arc::new(BaselineSeries {
+            name,
+            of,
+            kind,
+            grid,
+            counts,
+            missing: 0,
+            distinct: 0,
+            range: None,
+            traits: Default::default(),
+        })
     });
     let baseline = Baseline {
         model: "fraud".into(),
@@ -32,6 +42,7 @@ fn watch() -> Watch {
         rows: 0,
         created: EventTime(0),
         held_out: false,
+        times: None,
         series: series.collect(),
     };
     let id = ModelId { namespace: "ml".into(), name: "fraud".into() };

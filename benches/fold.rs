@@ -28,6 +28,7 @@ fn watch() -> Arc<Watch> {
             missing: 0,
             distinct: 2_000,
             range: Some((0.0, 1_999.0)),
+            traits: Default::default(),
         })
     });
     let baseline = Baseline {
@@ -36,6 +37,7 @@ fn watch() -> Arc<Watch> {
         rows: 1,
         created: EventTime(0),
         held_out: false,
+        times: None,
         series: series.collect(),
     };
     let id = ModelId { namespace: "default".to_owned(), name: "m".to_owned() };

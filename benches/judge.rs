@@ -29,6 +29,7 @@ fn baseline(version: &str, random: &mut fastrand::Rng) -> Arc<Baseline> {
             missing: 0,
             distinct: 100_000,
             range: Some((0.0, CUTS as f64)),
+            traits: Default::default(),
         })
     });
     Arc::new(Baseline {
@@ -37,6 +38,7 @@ fn baseline(version: &str, random: &mut fastrand::Rng) -> Arc<Baseline> {
         rows: 100_000,
         created: EventTime(0),
         held_out: true,
+        times: None,
         series: series.collect(),
     })
 }

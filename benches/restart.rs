@@ -107,6 +107,7 @@ fn baseline(model: &str, version: &str) -> Baseline {
             missing: 0,
             distinct: CUTS as u64,
             range,
+            traits: Default::default(),
         })
     };
     Baseline {
@@ -115,6 +116,7 @@ fn baseline(model: &str, version: &str) -> Baseline {
         rows: 50 * CUTS as u64,
         created: EventTime(0),
         held_out: true,
+        times: None,
         series: (0..SERIES).map(series).collect(),
     }
 }

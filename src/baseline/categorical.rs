@@ -1,6 +1,6 @@
 //! Categorical and boolean series: from counts by name to a grid and the counts on it.
 
-use crate::baseline::BaselineSeries;
+use crate::baseline::{BaselineSeries, SeriesTraits};
 use crate::cells::{Categories, Grid, MAX_CATEGORIES};
 use crate::event::{SeriesKind, SeriesOf};
 use hashbrown::HashMap;
@@ -24,6 +24,14 @@ impl NameCounts {
         *self.counts.entry_ref(name).or_insert(0) += 1;
         self.n += 1;
         if self.counts.len() > MAX_NAMES { Err(TooManyNames) } else { Ok(()) }
+    }
+
+    /// Adds one name, `times` over; nothing for 0.
+    pub(super) fn add_times(&mut self, name: &str, times: u64) {
+        if times > 0 {
+            *self.counts.entry_ref(name).or_insert(0) += times;
+            self.n += times;
+        }
     }
 
     /// Strings counted.
@@ -61,6 +69,7 @@ pub(super) fn series(name: &str, of: SeriesOf, names: NameCounts, missing: u64) 
         missing,
         distinct,
         range: None,
+        traits: SeriesTraits::default(),
     }
 }
 
@@ -75,5 +84,6 @@ pub(super) fn boolean(name: &str, of: SeriesOf, counts: [u64; 2], missing: u64) 
         counts: counts.to_vec(),
         missing,
         range: None,
+        traits: SeriesTraits::default(),
     }
 }

@@ -37,6 +37,8 @@ pub(super) enum Values {
 pub(super) struct Column {
     pub(super) values: Values,
     pub(super) missing: u64,
+    /// The numbers are 32-bit floats.
+    pub(super) single: bool,
 }
 
 /// What a column's type comes to.
@@ -82,6 +84,21 @@ pub(super) fn column_type(data_type: &ArrowDataType) -> Result<ColumnType, Strin
     Err(refused.to_owned())
 }
 
+/// Whether a column of this type may hold the time of its rows; the error is why not. Polars, as it is built here,
+/// knows no time zones.
+pub(super) fn time_type(data_type: &ArrowDataType) -> Result<(), String> {
+    use ArrowDataType as A;
+    let reason = match data_type {
+        A::Timestamp(_, None) | A::Float32 | A::Float64 | A::Utf8 | A::LargeUtf8 | A::Utf8View => {
+            return Ok(());
+        }
+        A::Int32 | A::Int64 | A::UInt32 | A::UInt64 => return Ok(()),
+        A::Timestamp(_, Some(_)) => "its timestamps have a time zone; convert them to UTC without one",
+        _ => "its values are no times: timestamps, RFC 3339 texts or numbers since 1970 are",
+    };
+    Err(reason.to_owned())
+}
+
 impl Column {
     /// An empty column; `rows` is how many will follow.
     pub(super) fn new(column_type: ColumnType, rows: usize) -> Column {
@@ -90,7 +107,7 @@ impl Column {
             ColumnType::Categorical | ColumnType::Text => Values::Categorical(NameCounts::default()),
             ColumnType::Boolean => Values::Boolean([0; 2]),
         };
-        Column { values, missing: 0 }
+        Column { values, missing: 0, single: false }
     }
 
     /// Non-missing values.
@@ -104,9 +121,12 @@ impl Column {
 
     /// Takes in the next chunk.
     pub(super) fn add(&mut self, chunk: &Series) -> Result<(), ColumnError> {
-        let Column { values, missing } = self;
+        let Column { values, missing, single } = self;
         match values {
-            Values::Numeric(values) => add_numbers(values, missing, chunk),
+            Values::Numeric(values) => {
+                *single |= *chunk.dtype() == DataType::Float32;
+                add_numbers(values, missing, chunk)
+            }
             Values::Categorical(names) => add_names(names, missing, chunk),
             Values::Boolean(counts) => {
                 for value in chunk.bool()?.iter() {

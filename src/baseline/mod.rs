@@ -1,5 +1,6 @@
 //! Training data → baseline file, by Polars; reading it back; and what is watched because of it.
 
+mod blocks;
 mod build;
 mod categorical;
 mod column;
@@ -7,21 +8,28 @@ mod error;
 pub mod file;
 mod numeric;
 mod recorded;
+mod rows;
+mod series_type;
 mod text;
 mod training;
 mod watch;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod traits_tests;
 
-pub use build::{BuildOptions, BuildReport, build};
+pub use blocks::{LEAST_TOLERANCE, SCALES};
+pub use build::{BuildOptions, BuildReport, TimeOptions, build};
 pub use error::BaselineError;
 #[cfg(test)]
 pub(crate) use numeric::series as numeric_series;
 pub use recorded::{MAX_NUMBERS, MINORITY, RecordedBatch, RecordedChunk, Recording};
+pub use series_type::SeriesType;
 pub use watch::{Rollout, VersionIndex, Watch, WatchedModel, WatchedSeries, WatchedVersion};
 
 use crate::cells::Grid;
 use crate::event::{EventTime, SeriesKind, SeriesOf};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What one version of a model looked like in training.
@@ -37,6 +45,8 @@ pub struct Baseline {
     /// Whether the predictions were made on rows that no version was trained on. Without it a rollout is
     /// paused at most for its predictions (statistics.md §9.2).
     pub held_out: bool,
+    /// When its rows are from, if they have times.
+    pub times: Option<TimeRange>,
     /// In the order of the training data's columns.
     pub series: Vec<Arc<BaselineSeries>>,
 }
@@ -57,9 +67,55 @@ pub struct BaselineSeries {
     pub distinct: u64,
     /// Smallest and largest value of a numeric series; values beyond are `out_of_range`.
     pub range: Option<(f64, f64)>,
+    pub traits: SeriesTraits,
+}
+
+/// How a series is to be compared.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SeriesTraits {
+    /// Numbers of which a few come again and again ([`SeriesType::Discrete`]).
+    pub discrete: bool,
+    /// By scale, increasing; empty for a baseline without times.
+    pub tolerances: Vec<Tolerance>,
+}
+
+/// δ0: the change within which a window is as usual.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Tolerance {
+    /// Panes of the window.
+    pub scale: u32,
+    /// A distance, at least [`LEAST_TOLERANCE`]: Kolmogorov–Smirnov for numbers, else the change of one share.
+    pub delta: f64,
+    /// The baseline's own blocks of that length that it comes from.
+    pub blocks: u64,
+}
+
+/// When the rows of a baseline are from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimeRange {
+    /// The column of the training data that told.
+    pub column: String,
+    pub from: EventTime,
+    pub to: EventTime,
+    /// The length of a pane, in whose multiples the tolerances are.
+    pub pane_ms: i64,
 }
 
 impl BaselineSeries {
+    pub fn series_type(&self) -> SeriesType {
+        match self.kind {
+            SeriesKind::Numeric if self.traits.discrete => SeriesType::Discrete,
+            SeriesKind::Numeric => SeriesType::Continuous,
+            SeriesKind::Categorical => SeriesType::Categorical,
+            SeriesKind::Boolean => SeriesType::Boolean,
+        }
+    }
+
+    /// δ0 for windows of `scale` panes; `None` when the baseline has no times, or too few blocks of that length.
+    pub fn tolerance(&self, scale: u32) -> Option<f64> {
+        self.traits.tolerances.iter().find(|one| one.scale == scale).map(|one| one.delta)
+    }
+
     /// Values counted in cells (rows less the missing ones).
     pub fn n(&self) -> u64 {
         self.counts.iter().sum()

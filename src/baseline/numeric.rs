@@ -1,6 +1,6 @@
 //! Numeric series: from sorted values to a grid and the exact counts on it (statistics.md §1.2–1.3).
 
-use crate::baseline::BaselineSeries;
+use crate::baseline::{BaselineSeries, SeriesTraits, SeriesType};
 use crate::cells::{Grid, NumericGrid};
 use crate::event::{SeriesKind, SeriesOf};
 use std::sync::Arc;
@@ -18,20 +18,38 @@ const GUARDS: u32 = 487;
 const NORMAL_IQR: f64 = 1.349;
 
 /// A numeric series from its non-missing values in any order; `values` is not empty and NaN-free.
-pub(crate) fn series(name: &str, of: SeriesOf, mut values: Vec<f64>, missing: u64) -> BaselineSeries {
+#[cfg(test)]
+pub(crate) fn series(name: &str, of: SeriesOf, values: Vec<f64>, missing: u64) -> BaselineSeries {
+    series_of_width(name, of, values, missing, false)
+}
+
+/// [`series`]; `single`: the values are 32-bit floats, widened, and live values are rounded to such before they are
+/// counted. Otherwise a live 0.1 would not be the baseline's 0.1.
+pub(super) fn series_of_width(
+    name: &str,
+    of: SeriesOf,
+    mut values: Vec<f64>,
+    missing: u64,
+    single: bool,
+) -> BaselineSeries {
     values.iter_mut().for_each(|value| *value += 0.0); // -0.0 becomes 0.0
     values.sort_unstable_by(f64::total_cmp);
     let distinct = distinct(&values);
-    let grid = NumericGrid::new(cuts(&values, distinct, of));
+    let cuts = cuts(&values, distinct, of);
+    let grid = if single { NumericGrid::of_single(cuts) } else { NumericGrid::new(cuts) };
+    let counts = count(&values, grid.cuts());
+    let kind = SeriesKind::Numeric;
+    let discrete = SeriesType::detect(kind, &counts, distinct) == SeriesType::Discrete;
     BaselineSeries {
         name: name.to_owned(),
         of,
-        kind: SeriesKind::Numeric,
-        counts: count(&values, grid.cuts()),
+        kind,
+        counts,
         range: values.first().copied().zip(values.last().copied()),
         grid: Arc::new(Grid::Numeric(grid)),
         missing,
         distinct,
+        traits: SeriesTraits { discrete, ..SeriesTraits::default() },
     }
 }
 

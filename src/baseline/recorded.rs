@@ -4,7 +4,7 @@
 //! counts them, while they are few ([`MINORITY`]); a series of truly mixed types is left out.
 
 use super::build::{
-    BuildOptions, BuildReport, INCLUDE, PREDICTIONS, check_names, left_out_entirely, measure,
+    BuildOptions, BuildReport, INCLUDE, PREDICTIONS, TYPE, check_names, left_out_entirely, measure,
 };
 use super::categorical::NameCounts;
 use super::column::{Column, ColumnError, Values, check_integer};
@@ -118,6 +118,10 @@ impl Recording {
     /// predictions.
     pub fn finish(mut self, options: &BuildOptions) -> Result<BuildReport, BaselineError> {
         let rows = self.feature_rows.max(self.prediction_rows);
+        if options.time.is_some() {
+            let reason = "recorded events are not split by time; write them as columns for --time".to_owned();
+            return Err(BaselineError::Unreadable { path: self.path, format: "training data", reason });
+        }
         if rows == 0 {
             return Err(BaselineError::NoRows { path: self.path });
         }
@@ -128,14 +132,16 @@ impl Recording {
             let section =
                 if recorded.of == SeriesOf::Feature { self.feature_rows } else { self.prediction_rows };
             let name = recorded.name.clone();
-            let asked = options.include.contains(&name);
+            let typed = options.type_of(&name).is_some();
+            let asked = options.include.contains(&name) || typed;
             match recorded.build(options, section) {
                 Ok((built, note)) => {
                     notes.extend(note.map(|note| (name, note)));
                     series.push(Arc::new(built));
                 }
                 Err(reason) if asked => {
-                    return Err(BaselineError::Refused { column: name, option: INCLUDE, reason });
+                    let option = if typed { TYPE } else { INCLUDE };
+                    return Err(BaselineError::Refused { column: name, option, reason });
                 }
                 Err(reason) => left_out.push((name, reason)),
             }
@@ -149,6 +155,7 @@ impl Recording {
             rows,
             created: options.created,
             held_out: options.held_out,
+            times: None,
             series,
         };
         Ok(BuildReport { baseline, left_out, notes })
@@ -246,7 +253,8 @@ impl Recorded {
             2 => Values::Boolean(self.booleans),
             _ => return Err("its values are lists or objects".to_owned()),
         };
-        let series = measure(&self.name, self.of, Column { values, missing: rows - most }, included)?;
+        let column = Column { values, missing: rows - most, single: false };
+        let series = measure(&self.name, self.of, column, included, options.type_of(&self.name))?;
         Ok((series, note.map(|note| format!("{note} counted as missing"))))
     }
 }

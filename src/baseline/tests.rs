@@ -17,6 +17,8 @@ fn options() -> BuildOptions {
         exclude: Vec::new(),
         held_out: true,
         created: EventTime(1_790_000_000_123),
+        types: Vec::new(),
+        time: None,
     }
 }
 

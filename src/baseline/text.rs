@@ -13,14 +13,14 @@ pub(super) fn read(chunk: &StringChunked) -> Result<Column, ColumnError> {
     if present().all(|text| boolean(text).is_some()) {
         let mut counts = [0; 2];
         present().filter_map(boolean).for_each(|value| counts[usize::from(value)] += 1);
-        return Ok(Column { values: Values::Boolean(counts), missing: absent });
+        return Ok(Column { values: Values::Boolean(counts), missing: absent, single: false });
     }
     if present().all(|text| number(text).is_some()) && present().any(has_digit) {
         return read_numbers(present(), absent);
     }
     let mut names = NameCounts::default();
     present().try_for_each(|text| names.add(text))?;
-    Ok(Column { values: Values::Categorical(names), missing: absent })
+    Ok(Column { values: Values::Categorical(names), missing: absent, single: false })
 }
 
 fn read_numbers<'a>(texts: impl Iterator<Item = &'a str>, absent: u64) -> Result<Column, ColumnError> {
@@ -36,10 +36,10 @@ fn read_numbers<'a>(texts: impl Iterator<Item = &'a str>, absent: u64) -> Result
             None => missing += 1,
         }
     }
-    Ok(Column { values: Values::Numeric(values), missing })
+    Ok(Column { values: Values::Numeric(values), missing, single: false })
 }
 
-fn boolean(text: &str) -> Option<bool> {
+pub(super) fn boolean(text: &str) -> Option<bool> {
     match text {
         "true" | "True" | "TRUE" => Some(true),
         "false" | "False" | "FALSE" => Some(false),
@@ -47,7 +47,7 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-fn number(text: &str) -> Option<f64> {
+pub(super) fn number(text: &str) -> Option<f64> {
     let mut digits = text.trim_start_matches(['-', '+']).bytes();
     let padded = digits.next() == Some(b'0') && digits.next().is_some_and(|byte| byte.is_ascii_digit());
     if padded { None } else { text.parse().ok() }

@@ -1,10 +1,13 @@
 //! Training data in a file: Parquet and Arrow IPC one column at a time, CSV whole.
 
 use super::BaselineError;
-use super::column::{Column, ColumnError, ColumnType, column_type};
+use super::column::{Column, ColumnError, ColumnType, column_type, time_type};
+use super::rows;
 use super::text;
+use crate::cells::Grid;
 use polars::prelude::{
     ArrowSchema, CsvReadOptions, DataFrame, IpcReader, ParquetReader, PolarsError, PolarsResult, SerReader,
+    Series,
 };
 use std::fs::File;
 use std::io::Read;
@@ -25,6 +28,8 @@ pub(super) struct TrainingData {
 pub(super) struct TrainingColumn {
     pub(super) name: String,
     pub(super) column_type: Result<ColumnType, String>,
+    /// Why it cannot be the time of the rows, if its type says so.
+    pub(super) time_type: Result<(), String>,
 }
 
 enum Format {
@@ -68,9 +73,11 @@ impl TrainingData {
             Err(reason) => return Ok(Err(reason.clone())),
         };
         let column = match &self.format {
-            Format::Parquet(slices) => read_parquet(&self.path, index, column_type, self.rows, slices),
-            Format::Ipc => read_ipc(&self.path, index, column_type, self.rows),
             Format::Csv(frame) => read_text(frame, index),
+            Format::Parquet(_) | Format::Ipc => {
+                let mut column = Column::new(column_type, self.rows);
+                self.chunks(index, &mut |chunk| column.add(chunk)).map(|()| column)
+            }
         };
         match column {
             Ok(column) => Ok(Ok(column)),
@@ -81,11 +88,51 @@ impl TrainingData {
             {
                 Ok(Err(format!("its Arrow IPC form cannot be read ({error}); write the data as Parquet")))
             }
-            Err(ColumnError::Polars(error)) => {
-                let reason = format!("column {}: {error}", self.columns[index].name);
-                Err(unreadable(&self.path, self.format.name(), &reason))
-            }
+            Err(ColumnError::Polars(error)) => Err(self.unreadable_column(index, &error.to_string())),
         }
+    }
+
+    /// The time of each row, in milliseconds. The inner error is why the column has none.
+    pub(super) fn times(&self, index: usize) -> Result<Result<Vec<Option<i64>>, String>, BaselineError> {
+        if let Err(reason) = &self.columns[index].time_type {
+            return Ok(Err(reason.clone()));
+        }
+        let mut times = Vec::with_capacity(self.rows);
+        match self.chunks(index, &mut |chunk| rows::add_times(chunk, &mut times)) {
+            Ok(()) => Ok(Ok(times)),
+            Err(ColumnError::Refused(reason)) => Ok(Err(reason)),
+            Err(ColumnError::Polars(error)) => Err(self.unreadable_column(index, &error.to_string())),
+        }
+    }
+
+    /// The cell of each row's value on the grid of the column's series.
+    pub(super) fn cells(&self, index: usize, grid: &Grid) -> Result<Vec<u32>, BaselineError> {
+        let mut cells = Vec::with_capacity(self.rows);
+        let read = self.chunks(index, &mut |chunk| rows::add_cells(grid, chunk, &mut cells));
+        read.map(|()| cells).map_err(|error| match error {
+            ColumnError::Refused(reason) => self.unreadable_column(index, &reason),
+            ColumnError::Polars(error) => self.unreadable_column(index, &error.to_string()),
+        })
+    }
+
+    /// Calls `each` with the chunks of a column, in the order of its rows.
+    fn chunks(
+        &self,
+        index: usize,
+        each: &mut dyn FnMut(&Series) -> Result<(), ColumnError>,
+    ) -> Result<(), ColumnError> {
+        match &self.format {
+            Format::Parquet(slices) => parquet_chunks(&self.path, index, slices, each),
+            Format::Ipc => {
+                let reader = IpcReader::new(open(&self.path)?);
+                each_column(&reader.with_projection(Some(vec![index])).set_rechunk(false).finish()?, each)
+            }
+            Format::Csv(frame) => each(frame.columns()[index].as_materialized_series()),
+        }
+    }
+
+    fn unreadable_column(&self, index: usize, reason: &str) -> BaselineError {
+        unreadable(&self.path, self.format.name(), &format!("column {}: {reason}", self.columns[index].name))
     }
 }
 
@@ -124,6 +171,7 @@ fn schema_columns(schema: &ArrowSchema) -> Vec<TrainingColumn> {
     let column = |(name, field): (&_, &polars::prelude::ArrowField)| TrainingColumn {
         name: ToString::to_string(name),
         column_type: column_type(&field.dtype),
+        time_type: time_type(&field.dtype),
     };
     schema.iter().map(column).collect()
 }
@@ -151,22 +199,20 @@ fn slices(groups: impl Iterator<Item = usize>) -> Vec<(usize, usize)> {
     slices
 }
 
-fn read_parquet(
+fn parquet_chunks(
     path: &Path,
     index: usize,
-    column_type: ColumnType,
-    rows: usize,
     slices: &[(usize, usize)],
-) -> Result<Column, ColumnError> {
-    let mut column = Column::new(column_type, rows);
+    each: &mut dyn FnMut(&Series) -> Result<(), ColumnError>,
+) -> Result<(), ColumnError> {
     let metadata = ParquetReader::new(open(path)?).get_metadata()?.clone();
     for slice in slices {
         let mut reader =
             ParquetReader::new(open(path)?).with_projection(Some(vec![index])).with_slice(Some(*slice));
         reader.set_metadata(metadata.clone());
-        add_frame(&mut column, &reader.finish()?)?;
+        each_column(&reader.finish()?, each)?;
     }
-    Ok(column)
+    Ok(())
 }
 
 fn open(path: &Path) -> PolarsResult<File> {
@@ -181,15 +227,11 @@ fn open_ipc(path: &Path) -> PolarsResult<TrainingData> {
     Ok(TrainingData { path: path.to_owned(), format: Format::Ipc, rows, columns })
 }
 
-fn read_ipc(path: &Path, index: usize, column_type: ColumnType, rows: usize) -> Result<Column, ColumnError> {
-    let mut column = Column::new(column_type, rows);
-    let reader = IpcReader::new(open(path)?).with_projection(Some(vec![index])).set_rechunk(false);
-    add_frame(&mut column, &reader.finish()?)?;
-    Ok(column)
-}
-
-fn add_frame(column: &mut Column, frame: &DataFrame) -> Result<(), ColumnError> {
-    frame.columns().iter().try_for_each(|chunk| column.add(chunk.as_materialized_series()))
+fn each_column(
+    frame: &DataFrame,
+    each: &mut dyn FnMut(&Series) -> Result<(), ColumnError>,
+) -> Result<(), ColumnError> {
+    frame.columns().iter().try_for_each(|chunk| each(chunk.as_materialized_series()))
 }
 
 /// All columns as text: what they are is decided here, value by value, not by a guess from the first rows.
@@ -201,8 +243,11 @@ fn open_csv(path: &Path) -> PolarsResult<TrainingData> {
         .into_reader_with_file_handle(open(path)?)
         .finish()?;
     let columns = frame.get_column_names().into_iter();
-    let columns =
-        columns.map(|name| TrainingColumn { name: name.to_string(), column_type: Ok(ColumnType::Text) });
+    let columns = columns.map(|name| TrainingColumn {
+        name: name.to_string(),
+        column_type: Ok(ColumnType::Text),
+        time_type: Ok(()),
+    });
     let (rows, columns) = (frame.height(), columns.collect());
     Ok(TrainingData { path: path.to_owned(), rows, columns, format: Format::Csv(frame) })
 }

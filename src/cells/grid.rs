@@ -22,6 +22,8 @@ pub struct NumericGrid {
     /// The cuts, then infinities up to a power of two: what the branch-free search walks (`rank.rs`).
     table: Vec<f64>,
     cuts: usize,
+    /// The cuts are 32-bit floats, and so is what is counted.
+    single: bool,
 }
 
 /// The known categories: the most frequent with a cell each, the rest sharing `other`.
@@ -41,7 +43,23 @@ impl NumericGrid {
         cuts.dedup();
         let count = cuts.len();
         cuts.resize((count + 1).next_power_of_two(), f64::INFINITY);
-        NumericGrid { table: cuts, cuts: count }
+        NumericGrid { table: cuts, cuts: count, single: false }
+    }
+
+    /// A grid of 32-bit floats: cuts are rounded to such, as values are by [`NumericGrid::rounded`] before they are
+    /// counted. A live 0.1 then ties with a baseline's 0.1.
+    pub fn of_single(cuts: Vec<f64>) -> Self {
+        NumericGrid { single: true, ..NumericGrid::new(cuts.into_iter().map(round_to_single).collect()) }
+    }
+
+    /// Whether values are counted as 32-bit floats.
+    pub fn is_single(&self) -> bool {
+        self.single
+    }
+
+    /// The value that is counted for `value`.
+    pub fn rounded(&self, value: f64) -> f64 {
+        if self.single { round_to_single(value) } else { value }
     }
 
     pub fn cuts(&self) -> &[f64] {
@@ -57,6 +75,13 @@ impl NumericGrid {
     pub(super) fn search_table(&self) -> &[f64] {
         &self.table
     }
+}
+
+/// The nearest 32-bit float. What is finite stays so.
+fn round_to_single(value: f64) -> f64 {
+    let single = value as f32;
+    let finite = if value.is_finite() { single.clamp(f32::MIN, f32::MAX) } else { single };
+    f64::from(finite)
 }
 
 impl Categories {
@@ -117,7 +142,7 @@ impl Grid {
         let mut digest = Sha256::new();
         match self {
             Grid::Numeric(grid) => {
-                digest.update(b"numeric/1");
+                digest.update(if grid.single { b"numeri32/1" as &[u8] } else { b"numeric/1" });
                 grid.cuts().iter().for_each(|cut| digest.update(cut.to_bits().to_be_bytes()));
             }
             Grid::Categorical(categories) => {

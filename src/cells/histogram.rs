@@ -91,7 +91,7 @@ impl CellCounts {
 
 /// Counts `rows` of `array` on `grid` and adds them to `into`, and by unit to that of `units`.
 ///
-/// - A numeric grid takes a `Float64Array`. Values outside `range` (inclusive, if there is one) are also
+/// - A numeric grid takes a `Float64Array`; one of 32-bit floats rounds it. Values outside `range` (inclusive, if there is one) are also
 ///   `out_of_range`; infinities are also `non_finite`; NaN is `non_finite` only.
 /// - A categorical grid takes a `DictionaryArray<UInt16Type>` whose keys are cells.
 /// - A boolean grid takes a `BooleanArray`.
@@ -154,11 +154,16 @@ fn count_numeric(
 ) {
     let Scratch { values, ranks, buckets } = scratch;
     match array.nulls().filter(|nulls| nulls.null_count() > 0) {
+        None if grid.is_single() => {
+            values.clear();
+            values.extend(array.values().iter().map(|&value| grid.rounded(value)));
+            count_blocks(grid, range, values, units, ranks, into);
+        }
         None => count_blocks(grid, range, array.values(), units, ranks, into),
         Some(nulls) => {
             // Null slots hold anything: the valid values are copied together, then counted like the others.
             values.clear();
-            values.extend(nulls.valid_indices().map(|row| array.values()[row]));
+            values.extend(nulls.valid_indices().map(|row| grid.rounded(array.values()[row])));
             let units = units.map(|units| {
                 buckets.clear();
                 buckets.extend(nulls.valid_indices().map(|row| units.buckets[row]));

@@ -2,7 +2,10 @@
 
 use super::table::{percent, render, short_number, sparkline};
 use super::{output, recorded};
-use crate::baseline::{Baseline, BaselineSeries, BuildOptions, BuildReport, build, file};
+use crate::baseline::{
+    Baseline, BaselineSeries, BuildOptions, BuildReport, SCALES, SeriesType, TimeOptions, build, file,
+};
+use crate::config::parse_duration;
 use crate::event::{EventTime, SeriesOf};
 use crate::source::file::holds_json_lines;
 use anyhow::{Context, bail};
@@ -58,6 +61,16 @@ struct BuildArgs {
     /// most for its predictions
     #[arg(long)]
     held_out: bool,
+    /// The type of a column, where its values do not tell: COLUMN=continuous, discrete, categorical or boolean
+    #[arg(long = "type", value_delimiter = ',', value_name = "COLUMN=TYPE", value_parser = column_type)]
+    types: Vec<(String, SeriesType)>,
+    /// The column with the time of each row: how far windows usually stray from the whole is then told from the
+    /// data itself. A timestamp, RFC 3339 text, or a number since 1970
+    #[arg(long, value_name = "COLUMN")]
+    time: Option<String>,
+    /// The length of a pane, as `windows.pane` has it where the baseline is used
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = pane)]
+    pane: i64,
     /// The baseline file to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -85,6 +98,8 @@ fn make(args: BuildArgs) -> anyhow::Result<String> {
         exclude: args.exclude,
         held_out: args.held_out,
         created: EventTime(jiff::Timestamp::now().as_millisecond()),
+        types: args.types,
+        time: args.time.map(|column| TimeOptions { column, pane_ms: args.pane }),
     };
     let events =
         holds_json_lines(&args.data).with_context(|| format!("{} cannot be opened", args.data.display()))?;
@@ -97,6 +112,17 @@ fn make(args: BuildArgs) -> anyhow::Result<String> {
         report.notes.iter().for_each(|(series, note)| text += &format!("  {series}: {note}\n"));
     }
     Ok(text + &format!("\n{read}written to {}\n", args.output.display()))
+}
+
+/// `COLUMN=TYPE`; a column's name may hold equals signs.
+fn column_type(text: &str) -> Result<(String, SeriesType), String> {
+    let (column, wanted) = text.rsplit_once('=').ok_or("it is not COLUMN=TYPE")?;
+    Ok((column.to_owned(), wanted.parse()?))
+}
+
+fn pane(text: &str) -> Result<i64, String> {
+    let length = parse_duration(text).and_then(|length| i64::try_from(length.as_millis()).ok());
+    length.filter(|&length| length > 0).ok_or_else(|| "it is not a duration such as 60s".to_owned())
 }
 
 fn of_columns(data: &Path, options: &BuildOptions) -> anyhow::Result<(BuildReport, String)> {
@@ -145,6 +171,7 @@ fn describe(baseline: &Baseline, left_out: &[(String, String)]) -> String {
     let header = ["series", "of", "type", "rows", "distinct", "missing", "range", "distribution"];
     let rows: Vec<Vec<String>> = baseline.series.iter().map(|series| row(series, baseline.rows)).collect();
     text += &render(&header, &rows, &[3, 4, 5]);
+    text += &usual(baseline);
     if !left_out.is_empty() {
         text += "\nleft out:\n";
         left_out.iter().for_each(|(column, reason)| text += &format!("  {column}: {reason}\n"));
@@ -159,11 +186,32 @@ fn describe(baseline: &Baseline, left_out: &[(String, String)]) -> String {
     text
 }
 
+/// When the rows are from, and how far windows of each length usually stray.
+fn usual(baseline: &Baseline) -> String {
+    let Some(times) = &baseline.times else { return String::new() };
+    let delta = |series: &BaselineSeries, scale: u32| {
+        series.tolerance(scale).map_or_else(|| "too few".to_owned(), |delta| format!("{delta:.3}"))
+    };
+    let row = |series: &std::sync::Arc<BaselineSeries>| {
+        let deltas = SCALES.into_iter().map(|scale| delta(series, scale));
+        std::iter::once(series.name.clone()).chain(deltas).collect()
+    };
+    let rows: Vec<Vec<String>> = baseline.series.iter().map(row).collect();
+    format!(
+        "\nfrom {} to {} ({}); what windows of so many panes of {} s may stray (\"too few\": blocks of that length):\n\n{}",
+        times.from.to_rfc3339(),
+        times.to.to_rfc3339(),
+        times.column,
+        times.pane_ms as f64 / 1e3,
+        render(&["series", "1", "4", "16", "64"], &rows, &[1, 2, 3, 4])
+    )
+}
+
 fn row(series: &BaselineSeries, rows: u64) -> Vec<String> {
     vec![
         series.name.clone(),
         series.of.as_str().to_owned(),
-        series.kind.as_str().to_owned(),
+        series.series_type().as_str().to_owned(),
         series.n().to_string(),
         series.distinct.to_string(),
         percent(series.missing, rows),
@@ -220,6 +268,9 @@ mod tests {
             include: Vec::new(),
             exclude: Vec::new(),
             held_out: true,
+            types: vec![("score".to_owned(), SeriesType::Continuous)],
+            time: None,
+            pane: 60_000,
             output: output.clone(),
         };
         let made = make(args).expect("made");

@@ -22,6 +22,8 @@ fn options(predictions: &[&str]) -> BuildOptions {
         exclude: Vec::new(),
         held_out: true,
         created: EventTime(1_790_000_000_123),
+        types: Vec::new(),
+        time: None,
     }
 }
 

@@ -17,7 +17,17 @@ fn series(of: SeriesOf, name: &str, kind: SeriesKind) -> Arc<BaselineSeries> {
     let counts = vec![0; grid.cells()];
     let (missing, distinct, range) = (0, 0, None);
     let (name, grid) = (name.to_owned(), Arc::new(grid));
-    Arc::new(BaselineSeries { name, of, kind, grid, counts, missing, distinct, range })
+    Arc::new(BaselineSeries {
+        name,
+        of,
+        kind,
+        grid,
+        counts,
+        missing,
+        distinct,
+        range,
+        traits: Default::default(),
+    })
 }
 
 pub(super) const NAMESPACE: &str = "ml";
@@ -31,6 +41,7 @@ pub(super) fn decoder_of(watched: &[(SeriesOf, &str, SeriesKind)]) -> Decoder {
         rows: 0,
         created: EventTime(0),
         held_out: false,
+        times: None,
         series: watched.iter().map(|(of, name, kind)| series(*of, name, *kind)).collect(),
     };
     let id = ModelId { namespace: NAMESPACE.into(), name: "fraud".into() };

@@ -48,7 +48,7 @@ fn uniform_series(name: &str, of: SeriesOf, scale: f64) -> BaselineSeries {
     let counts = (0..2 * CUTS + 1).map(|cell| if cell % 2 == 1 { 50 } else { 0 }).collect();
     let grid = Arc::new(Grid::Numeric(NumericGrid::new(cuts)));
     let (name, kind, distinct) = (name.to_owned(), SeriesKind::Numeric, CUTS as u64);
-    BaselineSeries { name, of, kind, grid, counts, missing: 0, distinct, range }
+    BaselineSeries { name, of, kind, grid, counts, missing: 0, distinct, range, traits: Default::default() }
 }
 
 fn categories(name: &str, of: SeriesOf, names: &[&str], counts: &[u64]) -> BaselineSeries {
@@ -56,7 +56,17 @@ fn categories(name: &str, of: SeriesOf, names: &[&str], counts: &[u64]) -> Basel
     let grid = Arc::new(Grid::Categorical(Categories::new(named, Vec::new())));
     let counts = counts.iter().copied().chain([0, 0]).collect();
     let (name, kind, distinct) = (name.to_owned(), SeriesKind::Categorical, names.len() as u64);
-    BaselineSeries { name, of, kind, grid, counts, missing: 0, distinct, range: None }
+    BaselineSeries {
+        name,
+        of,
+        kind,
+        grid,
+        counts,
+        missing: 0,
+        distinct,
+        range: None,
+        traits: Default::default(),
+    }
 }
 
 /// A baseline; the scores of version v run from 0 to `score_scale`, the classes stand in `classes`' order.
@@ -74,6 +84,7 @@ pub fn baseline(version: &str, score_scale: f64, predictions: bool) -> Arc<Basel
             missing: 0,
             distinct: 2,
             range: None,
+            traits: Default::default(),
         },
     ];
     if predictions {
@@ -87,6 +98,7 @@ pub fn baseline(version: &str, score_scale: f64, predictions: bool) -> Arc<Basel
         rows: 20_000,
         created: EventTime(0),
         held_out: true,
+        times: None,
         series: series.into_iter().map(Arc::new).collect(),
     })
 }

@@ -116,6 +116,7 @@ impl World {
                 rows: ROWS as u64,
                 created: EventTime(0),
                 held_out: true,
+                times: None,
                 series: series.into_iter().map(Arc::new).collect(),
             })
         };

@@ -121,6 +121,7 @@ fn make_watch(generation: usize) -> Arc<Watch> {
         missing: 0,
         distinct: 3,
         range: Some((-1.0, 3.0)),
+        traits: Default::default(),
     });
     let model = |name: &str| {
         let baseline = |version: &str| {
@@ -130,6 +131,7 @@ fn make_watch(generation: usize) -> Arc<Watch> {
                 rows: CELLS as u64,
                 created: EventTime(0),
                 held_out: true,
+                times: None,
                 series: vec![Arc::clone(&series)],
             })
         };

@@ -23,6 +23,7 @@ pub(crate) fn watch() -> Arc<Watch> {
             missing: 0,
             distinct: 3,
             range: Some((0.0, 2.0)),
+            traits: Default::default(),
         })
     };
     let baseline = |version: &str| {
@@ -32,6 +33,7 @@ pub(crate) fn watch() -> Arc<Watch> {
             rows: 30,
             created: EventTime(0),
             held_out: false,
+            times: None,
             series: vec![series("x", SeriesOf::Feature), series("y", SeriesOf::Prediction)],
         })
     };

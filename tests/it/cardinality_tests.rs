@@ -43,7 +43,17 @@ fn watch() -> Arc<Watch> {
     let series = |name: &str, kind: SeriesKind, grid: Grid| {
         let (counts, name) = (vec![1; grid.cells()], name.to_owned());
         let (of, grid) = (SeriesOf::Feature, Arc::new(grid));
-        Arc::new(BaselineSeries { name, of, kind, grid, counts, missing: 0, distinct: 3, range: None })
+        Arc::new(BaselineSeries {
+            name,
+            of,
+            kind,
+            grid,
+            counts,
+            missing: 0,
+            distinct: 3,
+            range: None,
+            traits: Default::default(),
+        })
     };
     let countries = Categories::new(vec!["TH".to_owned(), "DE".to_owned()], vec!["FR".to_owned()]);
     let baseline = Baseline {
@@ -52,6 +62,7 @@ fn watch() -> Arc<Watch> {
         rows: 3,
         created: EventTime(0),
         held_out: true,
+        times: None,
         series: vec![
             series("x", SeriesKind::Numeric, Grid::Numeric(NumericGrid::new(vec![1.0, 2.0, 3.0]))),
             series("country", SeriesKind::Categorical, Grid::Categorical(countries)),

@@ -10,7 +10,7 @@ fn decoder() -> Decoder {
     let baseline = |version: &str| {
         let (model, version) = ("fraud".to_owned(), version.to_owned());
         let (rows, created, held_out, series) = (0, EventTime(0), false, vec![]);
-        Arc::new(Baseline { model, version, rows, created, held_out, series })
+        Arc::new(Baseline { model, version, rows, created, held_out, times: None, series })
     };
     let id = ModelId { namespace: "ml-prod".into(), name: "fraud".into() };
     let model = WatchedModel::new(id, Rollout::Auto, &[baseline("v2")]).expect("one baseline");

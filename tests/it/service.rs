@@ -341,6 +341,8 @@ pub fn baseline(
         exclude: Vec::new(),
         held_out: true,
         created: tidegate::event::EventTime(0),
+        types: Vec::new(),
+        time: None,
     };
     let report = tidegate::baseline::build(&csv, &options, &mut |_, _, _| {}).expect("a baseline");
     let path = dir.join(format!("{model}-{version}.parquet"));

@@ -21,7 +21,7 @@ mod write;
 pub use read::read;
 pub use write::write;
 
-use super::BaselineSeries;
+use super::{BaselineSeries, SeriesType, Tolerance};
 use crate::event::{SeriesKind, SeriesOf};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -41,6 +41,8 @@ struct Header {
     /// RFC 3339.
     created: String,
     held_out: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    times: Option<TimesHeader>,
     series: Vec<SeriesHeader>,
 }
 
@@ -57,6 +59,24 @@ struct SeriesHeader {
     range: Option<[String; 2]>,
     /// 16 hexadecimal digits.
     grid_hash: String,
+    /// Absent from files of older programs, for which the counts decide.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    series_type: Option<SeriesType>,
+    /// The training values were 32-bit floats.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    single: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tolerances: Vec<Tolerance>,
+}
+
+/// When the rows are from.
+#[derive(Debug, Serialize, Deserialize)]
+struct TimesHeader {
+    column: String,
+    /// RFC 3339, as `to`.
+    from: String,
+    to: String,
+    pane_ms: i64,
 }
 
 fn hash_text(series: &BaselineSeries) -> String {
@@ -92,6 +112,10 @@ fn check_one(series: &BaselineSeries) -> Result<(), String> {
             series.counts.len(),
             series.grid.cells()
         ));
+    }
+    let sound = |one: &Tolerance| one.scale > 0 && (0.0..=1.0).contains(&one.delta);
+    if !series.traits.tolerances.iter().all(sound) {
+        return Err(format!("series {name} has tolerances that are no distances"));
     }
     if series.distinct > series.n() {
         return Err(format!("series {name} has more distinct values than values"));

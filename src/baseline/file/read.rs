@@ -1,7 +1,7 @@
 //! Reading a baseline file back, trusting nothing in it.
 
-use super::{FORMAT, Header, METADATA_KEY, SeriesHeader, check, hash_text};
-use crate::baseline::{Baseline, BaselineError, BaselineSeries};
+use super::{FORMAT, Header, METADATA_KEY, SeriesHeader, TimesHeader, check, hash_text};
+use crate::baseline::{Baseline, BaselineError, BaselineSeries, SeriesTraits, SeriesType, TimeRange};
 use crate::cells::{Categories, Grid, MAX_CATEGORIES, NumericGrid};
 use crate::event::{EventTime, SeriesKind};
 use polars::prelude::{ArrowDataType, ArrowSchema, DataFrame, ParquetReader, PolarsResult, SerReader};
@@ -51,7 +51,19 @@ fn decode(file: File) -> Result<Baseline, String> {
         rows: header.rows,
         created: EventTime(created.as_millisecond()),
         held_out: header.held_out,
+        times: header.times.map(times).transpose()?,
         series,
+    })
+}
+
+fn times(header: TimesHeader) -> Result<TimeRange, String> {
+    let moment =
+        |text: &str| EventTime::parse_rfc3339(text).map_err(|_| format!("its time {text} is unreadable"));
+    Ok(TimeRange {
+        from: moment(&header.from)?,
+        to: moment(&header.to)?,
+        column: header.column,
+        pane_ms: header.pane_ms,
     })
 }
 
@@ -146,7 +158,7 @@ fn read_series(header: &SeriesHeader, rows: &[Row<'_>]) -> Result<BaselineSeries
         return Err(format!("the rows of series {name} are out of order"));
     }
     let cells = match header.kind {
-        SeriesKind::Numeric => numeric(rows),
+        SeriesKind::Numeric => numeric(rows, header.single),
         SeriesKind::Categorical => categorical(rows),
         SeriesKind::Boolean => boolean(rows),
     };
@@ -161,7 +173,16 @@ fn read_series(header: &SeriesHeader, rows: &[Row<'_>]) -> Result<BaselineSeries
                 .ok_or_else(|| format!("the range of series {name} is unreadable"))?,
         ),
     };
+    let series_type =
+        header.series_type.unwrap_or_else(|| SeriesType::detect(header.kind, &counts, header.distinct));
+    if series_type.kind() != header.kind {
+        return Err(format!("series {name} is of another type than its kind"));
+    }
     let series = BaselineSeries {
+        traits: SeriesTraits {
+            discrete: series_type == SeriesType::Discrete,
+            tolerances: header.tolerances.clone(),
+        },
         name: name.clone(),
         of: header.of,
         kind: header.kind,
@@ -178,7 +199,7 @@ fn read_series(header: &SeriesHeader, rows: &[Row<'_>]) -> Result<BaselineSeries
 }
 
 /// Grid and counts of a numeric series, unless its rows lack a value or its cuts do not increase.
-fn numeric(rows: &[Row<'_>]) -> Option<(Grid, Vec<u64>)> {
+fn numeric(rows: &[Row<'_>], single: bool) -> Option<(Grid, Vec<u64>)> {
     let (first, rest) = rows.split_first()?;
     if first.cut.is_some() || first.at != Some(0) {
         return None;
@@ -192,7 +213,8 @@ fn numeric(rows: &[Row<'_>]) -> Option<(Grid, Vec<u64>)> {
     for row in rest {
         counts.extend([row.at?, row.above?]);
     }
-    Some((Grid::Numeric(NumericGrid::new(cuts)), counts))
+    let grid = if single { NumericGrid::of_single(cuts) } else { NumericGrid::new(cuts) };
+    Some((Grid::Numeric(grid), counts))
 }
 
 fn categorical(rows: &[Row<'_>]) -> Option<(Grid, Vec<u64>)> {

@@ -1,7 +1,7 @@
 //! Writing a baseline file.
 
-use super::{FORMAT, Header, METADATA_KEY, SeriesHeader, check, hash_text};
-use crate::baseline::{Baseline, BaselineError, BaselineSeries};
+use super::{FORMAT, Header, METADATA_KEY, SeriesHeader, TimesHeader, check, hash_text};
+use crate::baseline::{Baseline, BaselineError, BaselineSeries, TimeRange};
 use crate::cells::Grid;
 use polars::prelude::{Column, DataFrame, KeyValueMetadata, NamedFrom, ParquetWriter, PolarsResult, Series};
 use std::fs::File;
@@ -45,6 +45,9 @@ fn header(baseline: &Baseline) -> Header {
         distinct: series.distinct,
         range: series.range.map(|(min, max)| [min.to_string(), max.to_string()]),
         grid_hash: hash_text(series),
+        series_type: Some(series.series_type()),
+        single: matches!(series.grid.as_ref(), Grid::Numeric(grid) if grid.is_single()),
+        tolerances: series.traits.tolerances.clone(),
     });
     Header {
         format: FORMAT,
@@ -53,7 +56,17 @@ fn header(baseline: &Baseline) -> Header {
         rows: baseline.rows,
         created: baseline.created.to_rfc3339(),
         held_out: baseline.held_out,
+        times: baseline.times.as_ref().map(times),
         series: series.collect(),
+    }
+}
+
+fn times(range: &TimeRange) -> TimesHeader {
+    TimesHeader {
+        column: range.column.clone(),
+        from: range.from.to_rfc3339(),
+        to: range.to.to_rfc3339(),
+        pane_ms: range.pane_ms,
     }
 }
 

@@ -29,6 +29,8 @@ fn build_baseline(job: &BaselineJob) -> anyhow::Result<()> {
         exclude: Vec::new(),
         held_out: true,
         created: pipeline::now(),
+        types: Vec::new(),
+        time: None,
     };
     let report = build(&job.training, &options, &mut |_, _, _| {})?;
     file::write(&report.baseline, &job.output)?;
