@@ -16,9 +16,8 @@ use crate::notify::webhook::Webhook;
 use crate::policy::action::{Action, ActionOutcome, Alert};
 use crate::source::kafka::{
     Assignment, ClientSettings, GroupConsumer, Member, Operation, Outgoing, StartOffset, TopicPartition,
-    TopicReader, Transaction, TransactionalProducer, Using, explain,
+    TopicReader, Transaction, TransactionalProducer, Using, ends_of, explain,
 };
-use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
@@ -89,8 +88,7 @@ impl Assignment for NotifyAssignment {
         });
         let mut starts = Vec::new();
         for (partition, offset) in partitions.iter().zip(committed) {
-            let low =
-                || member.fetch_watermarks(&partition.topic, partition.partition, Duration::from_secs(10));
+            let low = || ends_of(member, &partition.topic, partition.partition);
             let offset = offset.or_else(|| low().ok().map(|(low, _)| low)).unwrap_or(0);
             let progress = Progress { next: offset, committed: offset, ..Progress::default() };
             lock(&self.positions).insert(partition.clone(), progress);

@@ -172,6 +172,10 @@ fn resume(
     let partition = topic_partition(source);
     let Some(next) = counting.tally.next_offset(source) else { return Ok(()) };
     let (low, high) = consumer.offsets_range(&partition).map_err(|error| error.to_string())?;
+    if (low..=high).contains(&next) {
+        // An error that was under way when the consumer was moved here: nothing is lost.
+        return consumer.reopen(&partition, next).map_err(|error| error.to_string());
+    }
     let at = if next < low { low } else { high };
     tracing::error!(source = %partition, lost_from = next, resume = at, "offsets are gone from the log");
     let labels = [source.topic.as_str(), &source.partition.to_string()];

@@ -16,6 +16,7 @@ mod health_tests;
 mod messages;
 mod receiver;
 mod recreated_tests;
+mod reopen_tests;
 mod acls;
 mod rooms;
 mod schemas_config;

@@ -3,7 +3,7 @@
 use super::client::log;
 use super::denial::{Operation, Using, denied, denied_code};
 use super::native;
-use super::{BatchQueue, BorrowedRecord, ClientSettings, TopicPartition};
+use super::{BatchQueue, BorrowedRecord, ClientSettings, TopicPartition, ends_of};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol};
@@ -333,7 +333,7 @@ impl<A: Assignment> GroupConsumer<A> {
 
     /// First and next offset of a partition, asked of the broker.
     pub fn offsets_range(&self, partition: &TopicPartition) -> KafkaResult<(i64, i64)> {
-        self.member.fetch_watermarks(&partition.topic, partition.partition, CALL_TIMEOUT)
+        ends_of(&self.member, &partition.topic, partition.partition)
     }
 
     /// Fetches nothing more of `partition`, which stays assigned. What was fetched before may still come.
@@ -360,6 +360,10 @@ impl<A: Assignment> GroupConsumer<A> {
     pub fn reopen(&self, partition: &TopicPartition, offset: i64) -> KafkaResult<()> {
         let one = std::slice::from_ref(partition);
         self.member.incremental_unassign(&start_list(one, &[]))?;
+        // Stopping the fetcher undoes the forward, in librdkafka's own thread and some time later: a forward made
+        // before it is lost, and with it whatever is fetched then. A request that is served in turn behind the
+        // stop says that it is over; a stopped fetcher refuses to be moved.
+        let _ = self.seek(partition, offset);
         self.member.context().forward(one);
         let start = StartOffset { partition: partition.clone(), offset };
         self.member.incremental_assign(&start_list(one, &[start]))

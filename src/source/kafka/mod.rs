@@ -4,6 +4,7 @@ mod admin;
 mod client;
 mod dead_letter;
 mod denial;
+mod ends;
 mod group;
 mod native;
 mod reader;
@@ -14,6 +15,7 @@ pub use admin::{TopicSpec, broker_count, ensure_topics, partition_counts, refuse
 pub use client::{ClientSettings, PRODUCER_QUEUE_KIB, Quiet};
 pub use dead_letter::{Cut, DeadLetter, headers_of};
 pub use denial::{Operation, Using, explain};
+pub use ends::ends_of;
 pub use group::{
     Assignment, GroupConsumer, GroupContext, Member, PartitionEnd, StartOffset, committed,
     committed_when_stable, is_offset_gone, membership,

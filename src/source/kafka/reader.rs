@@ -1,7 +1,7 @@
 //! Reading topics outside a group: what compacted topics hold, and what is written to them from now on.
 
 use super::denial::{Operation, Using, denied, denied_code};
-use super::{ClientSettings, Quiet};
+use super::{ClientSettings, Quiet, ends_of};
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -11,27 +11,6 @@ use rdkafka::types::RDKafkaErrorCode;
 use std::time::{Duration, Instant};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Pause before a partition without a leader is asked for its ends again.
-const ASK_AGAIN: Duration = Duration::from_millis(100);
-
-/// First and next offset of a partition. One that was just made, or whose leader has just moved, is asked again
-/// until the time of one call is over.
-fn ends_of(consumer: &BaseConsumer<Quiet>, topic: &str, partition: i32) -> KafkaResult<(i64, i64)> {
-    let until = Instant::now() + CALL_TIMEOUT;
-    loop {
-        match consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT) {
-            Err(KafkaError::MetadataFetch(code)) if is_without_leader(code) && Instant::now() < until => {
-                std::thread::sleep(ASK_AGAIN);
-            }
-            answer => return answer,
-        }
-    }
-}
-
-fn is_without_leader(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode::{LeaderNotAvailable, NotLeaderForPartition, UnknownTopicOrPartition};
-    matches!(code, LeaderNotAvailable | NotLeaderForPartition | UnknownTopicOrPartition)
-}
 
 /// Reads every partition of some topics from the beginning, committed records only, and goes on with what is
 /// written later. Belongs to no group.
