@@ -165,6 +165,13 @@ fn is_secret(property: &str) -> bool {
     ["password", "secret", "key.pem", "passphrase"].iter().any(|end| property.ends_with(end))
 }
 
+/// The secret that `key` says where to read, and whether that is a file.
+fn source_of(key: &str) -> Option<(&str, bool)> {
+    let source = key.strip_suffix("_file").map(|name| (name, true));
+    let source = source.or_else(|| key.strip_suffix("_env").map(|name| (name, false)));
+    source.filter(|(name, _)| is_secret(name))
+}
+
 fn read_client(reader: Reader, files: &Files) -> BTreeMap<String, String> {
     use toml::de::DeValue;
     let mut client = BTreeMap::new();
@@ -172,15 +179,15 @@ fn read_client(reader: Reader, files: &Files) -> BTreeMap<String, String> {
     pending.reverse();
     while let Some((key, found)) = pending.pop() {
         // `sasl.password = …` without quotes is TOML for nested tables: the same property.
-        if let DeValue::Table(table) = found.value {
+        if let DeValue::Table(table) = found.value
+            && source_of(&key).is_none()
+        {
             let inner = Reader::new(reader.errors, found.key.clone(), found.at, Some(table));
             let nested = inner.entries().into_iter().map(|(last, found)| (format!("{key}.{last}"), found));
             pending.extend(nested.collect::<Vec<_>>().into_iter().rev());
             continue;
         }
-        let source = key.strip_suffix("_file").map(|name| (name, true));
-        let source = source.or_else(|| key.strip_suffix("_env").map(|name| (name, false)));
-        if let Some((name, from_file)) = source.filter(|(name, _)| is_secret(name)) {
+        if let Some((name, from_file)) = source_of(&key) {
             let Some(place) = reader.string_of(&found) else { continue };
             let loaded = if from_file { read_secret_file(&place, files) } else { read_secret_env(&place) };
             match loaded {
@@ -196,7 +203,17 @@ fn read_client(reader: Reader, files: &Files) -> BTreeMap<String, String> {
             reader.refuse(&found, "is a secret in the configuration", expected);
         } else {
             let value = match found.value {
-                DeValue::Integer(number) => number.to_string(),
+                DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+                    Ok(number) => number.to_string(),
+                    Err(_) => {
+                        reader.refuse(
+                            &found,
+                            format!("{number} is out of range"),
+                            "expected 64 bits at most",
+                        );
+                        continue;
+                    }
+                },
                 DeValue::Boolean(flag) => flag.to_string(),
                 _ => reader.string_of(&found).unwrap_or_default(),
             };
@@ -246,8 +263,10 @@ fn read_topics(reader: Reader) -> TopicsConfig {
         retention: read_duration(&reader, "retention", 60_000, 7 * 86_400),
     };
     if let Some(found) = reader.find("prefix") {
-        // Of all own names this is the longest.
-        check_topic_name(&reader, &topics.own().outcomes, &found);
+        // Of all own names this is the longest; the prefix itself is to look like a topic, too.
+        let is_dots = matches!(topics.prefix.as_str(), "." | "..");
+        let name = if is_dots { topics.prefix.clone() } else { topics.own().outcomes };
+        check_topic_name(&reader, &name, &found);
     }
     for (name, found) in &sources {
         if topics.own().names().contains(&name.as_str()) {

@@ -310,4 +310,6 @@ impl OwnTopics {
 }
 
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod tests;

@@ -94,6 +94,7 @@ impl<'t, 'i, 'e> Reader<'t, 'i, 'e> {
     }
 
     fn path_of(&self, key: &str) -> String {
+        let key = if key.is_empty() { "\"\"" } else { key };
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 

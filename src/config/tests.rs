@@ -6,7 +6,7 @@ use std::path::Path;
 const FILE: &str = "t.toml";
 
 /// A folder with the files that the texts below name.
-fn folder() -> tempfile::TempDir {
+pub(super) fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     for name in ["fraud-v1.parquet", "b.parquet", "secret"] {
         std::fs::write(folder.path().join(name), "pa55word\n").expect("a file");
@@ -110,6 +110,7 @@ fn every_kind_of_error_is_on_its_line_under_its_key() {
         ("topics.replication = 0", "topics.replication"),
         ("topics.create = \"no\"", "topics.create"),
         ("topics.prefix = \"a b\"", "topics.prefix"),
+        ("topics.prefix = \"..\"", "topics.prefix"),
         ("windows.pane = \"50ms\"", "windows.pane"),
         ("windows.pane = 60", "windows.pane"),
         ("windows.lateness = \"soon\"", "windows.lateness"),
@@ -278,6 +279,15 @@ fn client_properties_may_be_nested_and_of_any_scalar_type() {
         .expect("client properties");
     assert_eq!(config.kafka.client["fetch.min.bytes"], "5");
     assert_eq!(config.kafka.client["check.crcs"], "false");
+    let config = read(&with("kafka.client.\"fetch.min.bytes\" = 0x10")).expect("a hexadecimal number");
+    assert_eq!(config.kafka.client["fetch.min.bytes"], "16", "librdkafka reads decimal numbers");
+    let too_large = "kafka.client.\"fetch.min.bytes\" = 9223372036854775808";
+    assert_eq!(only_error(too_large), (3, "kafka.client.fetch.min.bytes".to_owned()));
+}
+
+#[test]
+fn a_key_without_a_name_is_told_as_such() {
+    assert_eq!(only_error("\"\" = 1"), (3, "\"\"".to_owned()));
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod producer;
 
 use super::tests::{ARRIVAL, decoder_of, event};
 use super::{Decoder, MAX_DEPTH, Table};
+use crate::event::fuzz::{cases, seed};
 use crate::event::{Outcome, SeriesKind, SeriesOf};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Float64Type, UInt16Type};
@@ -149,19 +150,6 @@ impl Trio {
     fn hit_share(&self) -> f64 {
         self.both_tiers.speculated() as f64 / self.accepted as f64
     }
-}
-
-/// `percent` of all inputs of a test run.
-fn cases(percent: u64) -> u64 {
-    number_from("TIDEGATE_FUZZ_CASES").unwrap_or(1_000_000) * percent / 100
-}
-
-fn seed(default: u64) -> u64 {
-    number_from("TIDEGATE_FUZZ_SEED").unwrap_or(default)
-}
-
-fn number_from(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok())
 }
 
 fn run(trio: &mut Trio, cases: u64, mut payload: impl FnMut() -> (Vec<u8>, bool)) {

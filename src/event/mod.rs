@@ -1,5 +1,7 @@
 //! What an event, a series and event time are. Everything above this room speaks in these words.
 
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod time;
 mod unit;
 

@@ -13,6 +13,8 @@ mod server;
 #[cfg(test)]
 mod archive_tests;
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod limits_tests;
 #[cfg(test)]
 mod state_tests;

@@ -2,6 +2,7 @@
 //! events damaged byte by byte.
 
 use super::generate::Generator;
+use crate::event::fuzz::damage;
 use fastrand::Rng;
 
 /// One event of each producer. `%` and a letter stand for a value: a number `n`, a category `c`, a truth
@@ -66,7 +67,7 @@ impl Producer {
         let mut text = self.event(0).into_bytes();
         if self.random.u8(..5) < 2 {
             for _ in 0..self.random.u8(1..4) {
-                self.damage(&mut text);
+                damage(&mut self.random, &mut text, MARKS);
             }
         }
         text
@@ -142,28 +143,5 @@ impl Producer {
 
     fn pick(&mut self, texts: &[&'static str]) -> &'static str {
         texts[self.random.usize(..texts.len())]
-    }
-
-    fn damage(&mut self, text: &mut Vec<u8>) {
-        if text.is_empty() {
-            return;
-        }
-        let at = self.random.usize(..text.len());
-        let end = (at + 1 + self.random.usize(..24)).min(text.len());
-        match self.random.u8(..10) {
-            0 | 1 => text[at] ^= 1 << self.random.u8(..8),
-            2 => text[at] = self.random.u8(..),
-            3 => drop(text.remove(at)),
-            4 => text.insert(at, self.random.u8(..)),
-            5 => text.insert(at, MARKS[self.random.usize(..MARKS.len())]),
-            6 => text[at] = MARKS[self.random.usize(..MARKS.len())],
-            7 if self.random.u8(..4) == 0 => text.truncate(at),
-            8 => drop(text.drain(at..end)),
-            _ => {
-                let span = text[at..end].to_vec();
-                let to = self.random.usize(..=text.len());
-                drop(text.splice(to..to, span));
-            }
-        }
     }
 }
