@@ -127,6 +127,8 @@ metrics! {
     restore_duration: HistogramVec = "tidegate_restore_duration_seconds" ["stage"];
     /// Flushes by outcome.
     flushes: IntCounterVec = "tidegate_flushes_total" ["outcome"];
+    /// Transactions of a stage that did not happen: what was to be written is made again.
+    commits_discarded: IntCounterVec = "tidegate_commits_discarded_total" ["stage"];
     /// Event time up to which a model's sources are complete, in seconds since 1970.
     watermark: GaugeVec = "tidegate_watermark_timestamp_seconds" ["model", "model_namespace"];
     /// Time from the end of a window to its report.
@@ -159,6 +161,8 @@ metrics! {
     late_events: IntCounterVec = "tidegate_late_events_total" ["outcome"];
     /// Panes closed before their time and marked incomplete, because the open ones held too much.
     panes_closed_early: IntCounter = "tidegate_panes_closed_early_total" [];
+    /// Records of Tidegate's own topics that are not used: unreadable, of another format, or with impossible numbers.
+    own_records_refused: IntCounterVec = "tidegate_own_records_refused_total" ["topic", "reason"];
     /// Events whose namespace is not the configured one of their model.
     foreign_namespace: IntCounter = "tidegate_foreign_namespace_total" [];
     /// Reports held for the API and the page.

@@ -28,12 +28,12 @@ impl Holes {
         let Some(offsets) = u64::try_from(to.saturating_sub(from)).ok().filter(|offsets| *offsets > 0) else {
             return;
         };
-        self.offsets += offsets;
+        self.offsets = self.offsets.saturating_add(offsets);
         if let Some(last) = self.newest.back_mut().filter(|last| last.to == from) {
             last.to = to;
             return;
         }
-        self.ranges += 1;
+        self.ranges = self.ranges.saturating_add(1);
         self.newest.push_back(OffsetRange { from, to });
         if self.newest.len() > MAX_RANGES {
             self.newest.pop_front();
@@ -41,7 +41,8 @@ impl Holes {
     }
 
     pub(super) fn restore(newest: &[OffsetRange], ranges: u64, offsets: u64) -> Holes {
-        Holes { newest: newest.iter().copied().collect(), ranges, offsets }
+        let listed = newest.len().saturating_sub(MAX_RANGES);
+        Holes { newest: newest[listed..].iter().copied().collect(), ranges, offsets }
     }
 
     pub(super) fn newest(&self) -> impl Iterator<Item = OffsetRange> {
@@ -122,10 +123,11 @@ fn account_one(told: &[&SourceRecord]) -> Option<SourceAccount> {
     let furthest = told.iter().max_by_key(|source| source.next)?;
     let outcomes: BTreeMap<String, u64> =
         furthest.outcomes.iter().map(|total| (total.outcome.clone(), total.count)).collect();
-    let records: u64 = outcomes.values().sum();
+    let records = outcomes.values().copied().fold(0, u64::saturating_add);
     let span = furthest.start.zip(furthest.next).map(|(start, next)| next - start);
     let own = i64::try_from(furthest.missing_offsets).unwrap_or(i64::MAX);
-    let not_records = span.map(|span| span - own - i64::try_from(records).unwrap_or(i64::MAX));
+    let not_records =
+        span.map(|span| span.saturating_sub(own).saturating_sub(i64::try_from(records).unwrap_or(i64::MAX)));
     let missing = missing(told);
     Some(SourceAccount {
         topic: furthest.topic.clone(),
@@ -153,7 +155,7 @@ fn missing(told: &[&SourceRecord]) -> MissingOffsets {
             _ => merged.push([from, to]),
         }
     }
-    let listed: u64 = merged.iter().map(|[from, to]| to.abs_diff(*from)).sum();
+    let listed = merged.iter().map(|[from, to]| to.abs_diff(*from)).fold(0, u64::saturating_add);
     let at_least =
         |field: fn(&SourceRecord) -> u64| told.iter().map(|source| field(source)).max().unwrap_or(0);
     MissingOffsets {

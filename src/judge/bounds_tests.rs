@@ -2,7 +2,7 @@
 
 use super::fixture::CONFIG;
 use super::*;
-use crate::tally::record::{PaneRecord, TallyBody, TallyRecord};
+use crate::tally::record::{Delta, FORMAT, Marker, PaneRecord, SourceRange, TallyBody, TallyRecord};
 use crate::tally::tests::{Event, PANE_MS, feed, source, stamp, start, watch};
 use crate::tally::{SourceKey, SourceStart, Tally};
 use std::collections::{BTreeMap, BTreeSet};
@@ -135,4 +135,67 @@ fn event_times_scattered_over_years_close_the_oldest_panes_early() {
     let open: u64 = judge.open.values().flat_map(|pane| pane.arms.values()).map(|arm| arm.unset).sum();
     assert_eq!(reported + dropped + open, 4_000, "every event is in a pane, late, or still open");
     assert!(early > 500 && dropped > 100, "{early} early, {dropped} late");
+}
+
+/// A marker of these sources that says it comes with no delta.
+fn marker(wall_clock: i64, init: bool, sources: Vec<SourceRange>) -> TallyRecord {
+    let marker = Marker { wall_clock, init, sources, flush_interval: 1_000, ..Marker::default() };
+    TallyRecord { format: FORMAT, body: Some(TallyBody::Marker(marker)) }
+}
+
+#[test]
+fn sources_that_nobody_expects_are_remembered_up_to_a_bound_and_mark_what_they_touch_beyond_it() {
+    let mut judge = Judge::new(CONFIG, watch(), expected(1), 0);
+    let mut beyond = 0;
+    for number in 0..3_000_i64 {
+        let topic = format!("foreign-{number}");
+        let step =
+            judge.apply(number, &marker(0, true, vec![SourceRange { topic, ..SourceRange::default() }]));
+        beyond += step.notes.incomplete.iter().filter(|one| one.fit == Fit::Unexpected).count();
+    }
+    assert_eq!((judge.state().sources.len(), beyond), (1 + 1_024, 3_000 - 1_024));
+    assert!(judge.holes.touch(0..1));
+    // Those that are expected always have room.
+    let (topic, partition) = ("events".to_owned(), 0);
+    judge.apply(3_000, &marker(0, true, vec![SourceRange { topic, partition, ..SourceRange::default() }]));
+    assert_eq!(judge.sources.known[&source(0)].next, Some(0));
+}
+
+#[test]
+fn deltas_without_a_marker_are_held_up_to_a_bound_and_their_flush_is_torn() {
+    let watch = watch();
+    let records = log(&watch, 1, &[100, 200, 1_300], 3);
+    let delta = records
+        .iter()
+        .find_map(|record| match &record.body {
+            Some(TallyBody::Delta(delta)) => Some(delta.clone()),
+            _ => None,
+        })
+        .expect("a delta");
+    let mut judge = Judge::new(CONFIG, watch, expected(1), 0);
+    judge.staged_limit = 10_000;
+    let mut torn = 0;
+    for number in 0..1_000_i64 {
+        let delta = Delta { range_id: format!("never-{}", number / 3), ..delta.clone() };
+        let record = TallyRecord { format: FORMAT, body: Some(TallyBody::Delta(delta)) };
+        torn += judge.apply(number, &record).notes.torn_flushes;
+        assert!(judge.staged.len() <= 20, "{} flushes held", judge.staged.len());
+    }
+    assert!(torn > 300, "{torn} torn");
+}
+
+#[test]
+fn places_to_restart_from_are_bounded_and_the_oldest_needed_one_stays() {
+    let watch = watch();
+    // The second source never says anything: the first pane stays open, and every marker makes a boundary.
+    let times: Vec<i64> = (0..2_000).map(|n| n * 7).collect();
+    let records = log(&watch, 2, &times, 1);
+    let mut judge = Judge::new(CONFIG, watch, expected(2), 0);
+    for (offset, record) in records.iter().enumerate() {
+        judge.apply(offset as i64, record);
+        assert!(judge.boundaries.len() <= 512, "{} boundaries", judge.boundaries.len());
+    }
+    let state = judge.state();
+    assert!(judge.open_panes() > 0 && state.replay_from <= judge.oldest_needed_offset(), "{state:?}");
+    assert!(state.replay_from > 0, "not from the beginning: {}", state.replay_from);
 }

@@ -5,6 +5,7 @@ use super::merge::{Judge, Notes, Step};
 use super::panes::{OpenPane, add_counts, empty, on_another_grid, place, to_record, version_of};
 use super::service::Service;
 use crate::baseline::VersionIndex;
+use crate::tally::checked::add_counts_up;
 #[cfg(test)]
 use crate::tally::planted::Bug;
 use crate::tally::record::{Delta, RoleCount};
@@ -49,6 +50,9 @@ impl Judge {
             return;
         };
         if delta.pane_len != self.config.pane_ms {
+            // Counted before panes had their present length: its events are in none of the present ones.
+            let end = delta.pane_start + delta.pane_len.max(1);
+            self.holes.mark(index..self.index(end - 1) + 1);
             notes.foreign_deltas += 1;
             return;
         }
@@ -93,14 +97,14 @@ impl Judge {
                 return;
             }
             if !self.may_revise(version, index) {
-                notes.late_dropped += events;
+                notes.late_dropped = notes.late_dropped.saturating_add(events);
                 return;
             }
-            notes.late_revised += events;
+            notes.late_revised = notes.late_revised.saturating_add(events);
             self.add_late(version, index, |arm, _| {
-                arm.stable += roles.stable;
-                arm.canary += roles.canary;
-                arm.unset += roles.unset;
+                arm.stable = add_counts_up(arm.stable, roles.stable);
+                arm.canary = add_counts_up(arm.canary, roles.canary);
+                arm.unset = add_counts_up(arm.unset, roles.unset);
                 arm.mixed |= arm.stable > 0 && arm.canary > 0;
                 let mut service = Service::default();
                 for counts in [&arm.service, &roles.service].into_iter().flatten() {
@@ -145,7 +149,7 @@ impl Judge {
             let arms = history.tiers[tier].entry(start).or_default();
             let complete = !holes.touch(start..start + length);
             let arm = arms.entry(version.version).or_insert_with(|| ArmSum { complete, ..ArmSum::default() });
-            arm.filled += u32::from(was_empty);
+            arm.filled = arm.filled.saturating_add(u32::from(was_empty));
             add(arm, width);
             #[cfg(test)]
             if Bug::CountLateTwice.is_planted() {
@@ -163,7 +167,7 @@ impl Judge {
             if let Some(history) = self.models.get_mut(&model)
                 && let Some(arms) = history.tiers[tier].get_mut(&start)
             {
-                arms.values_mut().for_each(|arm| arm.revision += 1);
+                arms.values_mut().for_each(|arm| arm.revision = arm.revision.saturating_add(1));
                 step.panes.extend(self.pane_records(model, tier, start));
             }
         }

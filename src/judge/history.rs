@@ -7,6 +7,7 @@ use super::service::Service;
 use super::window::{ArmWindow, ModelWindow, SeriesCounts};
 use crate::baseline::{VersionIndex, Watch};
 use crate::event::EventTime;
+use crate::tally::checked::add_counts_up;
 use crate::tally::record::{Counts, ServiceCounts};
 use std::collections::BTreeMap;
 
@@ -72,10 +73,10 @@ impl ArmSum {
     }
 
     fn add_head(&mut self, other: &ArmSum) {
-        self.filled += other.filled;
-        self.stable += other.stable;
-        self.canary += other.canary;
-        self.unset += other.unset;
+        self.filled = self.filled.saturating_add(other.filled);
+        self.stable = add_counts_up(self.stable, other.stable);
+        self.canary = add_counts_up(self.canary, other.canary);
+        self.unset = add_counts_up(self.unset, other.unset);
         self.mixed |= other.mixed;
     }
 }
@@ -102,9 +103,9 @@ impl ModelHistory {
         let mut sums: BTreeMap<u32, Added> = BTreeMap::new();
         // One for all versions: a revised window reports all of them again, and offsets that are missing may
         // have held events of any.
-        let (mut revision, mut complete) = (0, true);
+        let (mut revision, mut complete) = (0_u32, true);
         for part in starts.filter_map(|start| self.tiers[tier].get(&start)) {
-            revision += part.values().map(|arm| arm.revision).max().unwrap_or(0);
+            revision = revision.saturating_add(part.values().map(|arm| arm.revision).max().unwrap_or(0));
             complete &= part.values().all(|arm| arm.complete);
             for (version, arm) in part {
                 let cells = widths(watch, VersionIndex { model, version: *version });

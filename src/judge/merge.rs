@@ -17,6 +17,10 @@ use std::sync::Arc;
 
 /// Flushes whose marker has not come. More than this many are torn: the oldest is dropped.
 const MAX_STAGED: usize = 4096;
+/// Bytes of such flushes, likewise: four of the largest that a tally holds, decoded.
+const MAX_STAGED_BYTES: usize = 512 << 20;
+/// Boundaries that are remembered; beyond it every other one is forgotten, and a restart replays more.
+const MAX_BOUNDARIES: usize = 512;
 /// Panes ahead of the newest event that a hole in the source offsets may reach, when history is read and the
 /// wall clock says nothing about event time.
 const MAX_HOLE_PANES: i64 = 64;
@@ -76,6 +80,15 @@ pub struct Notes {
 pub(super) struct Staged {
     pub(super) first_offset: i64,
     pub(super) deltas: Vec<Delta>,
+    bytes: usize,
+}
+
+/// Bytes that a delta takes in memory.
+fn delta_bytes(delta: &Delta) -> usize {
+    let Delta { range_id, namespace, model, version, series, counts, .. } = delta;
+    let names = [range_id, namespace, model, version, series].map(String::len).iter().sum::<usize>();
+    let cells = counts.as_ref().map_or(0, |counts| counts.cells.len() * size_of::<u64>());
+    size_of::<Delta>() + names + cells
 }
 
 /// A place in the tallies where no flush was half read, with the sources as they were.
@@ -100,6 +113,9 @@ pub struct Judge {
     pub(super) watch: WatchRef,
     pub(super) sources: Sources,
     pub(super) staged: BTreeMap<String, Staged>,
+    /// Bytes in them, and how many there may be.
+    staged_bytes: usize,
+    pub(super) staged_limit: usize,
     pub(super) open: BTreeMap<i64, OpenPane>,
     pub(super) models: BTreeMap<u32, ModelHistory>,
     /// One past the last closed pane's index.
@@ -142,6 +158,8 @@ impl Judge {
             watch: WatchRef(watch),
             sources: Sources { expected, ..Sources::default() },
             staged: BTreeMap::new(),
+            staged_bytes: 0,
+            staged_limit: MAX_STAGED_BYTES,
             open: BTreeMap::new(),
             models: BTreeMap::new(),
             closed_to: None,
@@ -259,22 +277,31 @@ impl Judge {
     }
 
     fn stage(&mut self, offset: i64, delta: &Delta, notes: &mut Notes) {
-        let staged = self
-            .staged
-            .entry(delta.range_id.clone())
-            .or_insert_with(|| Staged { first_offset: offset, deltas: Vec::new() });
+        let staged = self.staged.entry(delta.range_id.clone()).or_insert_with(|| Staged {
+            first_offset: offset,
+            deltas: Vec::new(),
+            bytes: 0,
+        });
         staged.deltas.push(delta.clone());
-        if self.staged.len() > MAX_STAGED {
+        let bytes = delta_bytes(delta);
+        staged.bytes += bytes;
+        self.staged_bytes += bytes;
+        while self.staged.len() > MAX_STAGED || self.staged_bytes > self.staged_limit {
             let oldest = self.staged.iter().min_by_key(|(_, staged)| staged.first_offset);
-            if let Some(id) = oldest.map(|(id, _)| id.clone()) {
-                self.staged.remove(&id);
-                notes.torn_flushes += 1;
-            }
+            let Some(id) = oldest.map(|(id, _)| id.clone()) else { return };
+            self.unstage(&id);
+            notes.torn_flushes += 1;
         }
     }
 
+    fn unstage(&mut self, range_id: &str) -> Option<Staged> {
+        let staged = self.staged.remove(range_id)?;
+        self.staged_bytes -= staged.bytes;
+        Some(staged)
+    }
+
     fn apply_marker(&mut self, offset: i64, marker: &Marker, step: &mut Step) {
-        let staged = self.staged.remove(&marker.range_id);
+        let staged = self.unstage(&marker.range_id);
         let first_offset = staged.as_ref().map_or(offset, |staged| staged.first_offset);
         let deltas = staged.map_or_else(Vec::new, |staged| staged.deltas);
         let fits: Vec<Fit> =
@@ -380,6 +407,14 @@ impl Judge {
         let next = self.sources.known.iter().filter_map(|(key, state)| state.next_offset(key));
         let next = next.collect();
         self.boundaries.push_back(Boundary { offset: self.applied, clock, next });
+        if self.boundaries.len() > MAX_BOUNDARIES {
+            // The first is what the oldest open pane rests on.
+            let mut keep = false;
+            self.boundaries.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
         let needed = self.oldest_needed_offset();
         while self.boundaries.len() > 1 && self.boundaries[1].offset <= needed {
             self.boundaries.pop_front();

@@ -12,6 +12,7 @@
 
 pub mod accounting;
 pub mod arms;
+mod checked;
 mod close;
 pub mod differences;
 pub mod evidence;
@@ -40,11 +41,15 @@ mod bounds_tests;
 #[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod merge_tests;
 #[cfg(test)]
 mod stored_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twist_tests;
 
 pub use close::{MAX_OPEN_BYTES, MIN_OPEN_PANES};
 pub use merge::{Incomplete, Judge, JudgeConfig, Notes, Step};

@@ -4,6 +4,7 @@ use super::service::Service;
 use super::window::SeriesCounts;
 use crate::baseline::{VersionIndex, Watch};
 use crate::cells::{UNIT_CELLS, runs};
+use crate::tally::checked::{MAX_COUNT, add_counts_up};
 use crate::tally::of_from_number;
 use crate::tally::record::{Counts, Delta, RoleCount};
 use std::collections::BTreeMap;
@@ -86,13 +87,15 @@ pub(super) fn version_of(watch: &Watch, namespace: &str, model: &str, version: &
     Some(VersionIndex { model: index as u32, version })
 }
 
-/// Adds a record's counts to dense ones. Returns whether they fitted.
+/// Adds a record's counts to dense ones. Returns whether they fitted: on the grid, and below the largest count,
+/// which bounds all parts as it bounds the rows.
 pub(super) fn add_counts(into: &mut SeriesCounts, counts: &Counts) -> bool {
     let fits = match &into.units {
         Some(units) => runs::check(&counts.units, &units[..]),
         None => runs::check(&counts.units, &[0; UNIT_CELLS]),
     };
-    if fits.is_err() || runs::add(&counts.cells, &mut into.cells).is_err() {
+    let rows = into.rows.saturating_add(counts.rows);
+    if rows > MAX_COUNT || fits.is_err() || runs::add(&counts.cells, &mut into.cells).is_err() {
         return false;
     }
     if !counts.units.is_empty() {
@@ -100,7 +103,7 @@ pub(super) fn add_counts(into: &mut SeriesCounts, counts: &Counts) -> bool {
         // It was checked that they fit.
         let _ = runs::add(&counts.units, &mut units[..]);
     }
-    into.rows += counts.rows;
+    into.rows = rows;
     into.missing += counts.missing;
     into.type_errors += counts.type_errors;
     into.out_of_range += counts.out_of_range;
@@ -129,9 +132,9 @@ pub(super) fn empty(cells: usize) -> SeriesCounts {
 impl ArmCounts {
     /// Returns whether what it says of service levels fitted, or it says nothing.
     pub(super) fn add_roles(&mut self, roles: &RoleCount) -> bool {
-        self.stable += roles.stable;
-        self.canary += roles.canary;
-        self.unset += roles.unset;
+        self.stable = add_counts_up(self.stable, roles.stable);
+        self.canary = add_counts_up(self.canary, roles.canary);
+        self.unset = add_counts_up(self.unset, roles.unset);
         roles.service.as_ref().is_none_or(|counts| self.service.add(counts))
     }
 }

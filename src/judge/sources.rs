@@ -2,6 +2,7 @@
 
 use super::accounting::Holes;
 use super::state::NextOffset;
+use crate::event::Outcome;
 use crate::tally::SourceKey;
 #[cfg(test)]
 use crate::tally::planted::Bug;
@@ -11,6 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// An idle mark lapses when its source's last marker is this many flush intervals older than the newest one:
 /// a tally that said "idle" and died must not vouch for its partition.
 const IDLE_LAPSES_AFTER: i64 = 3;
+/// Sources that are remembered beside the expected ones: partitions that were just made, topics that are read no
+/// more. Of one more than that nothing is noted.
+const MAX_UNEXPECTED: usize = 1_024;
+/// What the records of an outcome that is not known here are counted as.
+const OTHER: &str = "other";
 
 /// How a marker's source range continues what was counted before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +33,8 @@ pub enum Fit {
     Recreated,
     /// Nothing was counted of this source before, and this is no init marker.
     Uninitialised,
+    /// One source too many that nobody expects: nothing is remembered of it.
+    Unexpected,
 }
 
 /// One source partition.
@@ -123,6 +131,9 @@ impl Sources {
 
     pub(super) fn fit(&self, range: &SourceRange, init: bool) -> Fit {
         let state = self.known.get(&key_of(range));
+        if state.is_none() && !self.has_room_for(range) {
+            return Fit::Unexpected;
+        }
         let Some((state, next)) = state.and_then(|state| Some((state, state.next?))) else {
             return if init { Fit::New } else { Fit::Uninitialised };
         };
@@ -136,6 +147,10 @@ impl Sources {
             from if from > next => Fit::Gap,
             _ => Fit::Overlap,
         }
+    }
+
+    fn has_room_for(&self, range: &SourceRange) -> bool {
+        self.known.len() < self.expected.len() + MAX_UNEXPECTED || self.expected.contains(&key_of(range))
     }
 
     /// Whether a start marker's `range` begins a log anew: of a topic made again under the name of one that was
@@ -155,7 +170,8 @@ impl Sources {
     /// Takes over a marker's word on its sources. `fits`: how each of them continues what was counted.
     pub(super) fn accept(&mut self, marker: &Marker, fits: &[Fit], folded: Folded) {
         self.clock = self.clock.max(marker.wall_clock);
-        for (range, fit) in marker.sources.iter().zip(fits) {
+        let noted = marker.sources.iter().zip(fits).filter(|(_, fit)| **fit != Fit::Unexpected);
+        for (range, fit) in noted {
             let state = self.known.entry(key_of(range)).or_default();
             state.idle = range.idle;
             state.last_marker = self.clock;
@@ -181,7 +197,7 @@ impl Sources {
         self.clock = self.clock.max(marker.wall_clock);
         for range in &marker.sources {
             let state = self.known.entry(key_of(range)).or_default();
-            state.doubled += records(range);
+            state.doubled = state.doubled.saturating_add(records(range));
             state.idle &= range.idle;
         }
     }
@@ -262,17 +278,18 @@ impl SourceState {
         if folded == Folded::Whole {
             self.holes.add(next, range.from);
             for outcome in &range.outcomes {
-                *self.outcomes.entry(outcome.outcome.clone()).or_default() += outcome.count;
+                let total = self.outcomes.entry(known_outcome(&outcome.outcome).to_owned()).or_default();
+                *total = total.saturating_add(outcome.count);
             }
             return;
         }
         match fit {
-            Fit::Duplicate => self.doubled += records(range),
+            Fit::Duplicate => self.doubled = self.doubled.saturating_add(records(range)),
             // Of another topic: its offsets do not continue the old ones.
             Fit::Recreated => self.holes.add(range.from, range.to),
-            Fit::New | Fit::Gap | Fit::Overlap | Fit::Uninitialised => {
+            Fit::New | Fit::Gap | Fit::Overlap | Fit::Uninitialised | Fit::Unexpected => {
                 let again = u64::try_from(next - range.from).unwrap_or(0);
-                self.doubled += records(range).min(again);
+                self.doubled = self.doubled.saturating_add(records(range).min(again));
                 self.holes.add(next, range.to);
             }
         }
@@ -281,7 +298,11 @@ impl SourceState {
 
 /// Records that a range says it read.
 fn records(range: &SourceRange) -> u64 {
-    range.outcomes.iter().map(|outcome| outcome.count).sum()
+    range.outcomes.iter().map(|outcome| outcome.count).fold(0, u64::saturating_add)
+}
+
+fn known_outcome(name: &str) -> &'static str {
+    Outcome::ALL.iter().map(|known| known.as_str()).find(|known| *known == name).unwrap_or(OTHER)
 }
 
 pub(super) fn key_of(range: &SourceRange) -> SourceKey {

@@ -1,11 +1,13 @@
 //! What a judge must find again after a restart: its state record, and the panes of its windows.
 
 use super::accounting::Holes;
+use super::checked::{bounded_index, with_panes_of};
 use super::history::{ArmSum, ModelHistory, TIERS};
 use super::merge::{Boundary, Judge, JudgeConfig, Replay, WatchRef};
 use super::panes::version_of;
 use super::sources::{SourceState, Sources};
 use crate::baseline::{VersionIndex, Watch, WatchedVersion};
+use crate::cells::{UNIT_CELLS, runs};
 #[cfg(test)]
 use crate::tally::planted::Bug;
 use crate::tally::record::{FORMAT, PaneRecord, RoleCount};
@@ -46,6 +48,9 @@ pub struct MergeState {
     /// Panes that missing source offsets may belong to.
     #[prost(message, repeated, tag = "11")]
     pub holes: Vec<PaneRange>,
+    /// Milliseconds of one pane. 0: not told, as long as now.
+    #[prost(int64, tag = "12")]
+    pub pane_len: i64,
 }
 
 /// Indices of panes.
@@ -267,17 +272,21 @@ impl Judge {
                 .iter()
                 .map(|panes| PaneRange { start: panes.start, end: panes.end })
                 .collect(),
+            pane_len: self.config.pane_ms,
         }
     }
 
     /// A judge as `state` left it, but for its open panes: feed it the tallies from `state.replay_from` on.
-    /// Panes are added by [`Judge::restore_pane`] before that.
+    /// Panes are added by [`Judge::restore_pane`] before that. If panes had another length, those that were open
+    /// are marked incomplete.
     pub fn restore(
         config: JudgeConfig,
         watch: Arc<Watch>,
         expected: BTreeSet<SourceKey>,
         state: &MergeState,
     ) -> Judge {
+        let converted = with_panes_of(state, config.pane_ms);
+        let state = converted.as_ref().unwrap_or(state);
         let at_applied = Sources {
             expected: expected.clone(),
             known: state.sources.iter().map(source_state).collect(),
@@ -289,21 +298,23 @@ impl Judge {
         judge.sources.known = state.replay_next.iter().map(standing).collect();
         let next = state.replay_next.clone();
         judge.boundaries = VecDeque::from([Boundary { offset: state.replay_from, clock: state.clock, next }]);
-        judge.closed_to = state.closed_to;
+        let bounded = |index: i64| bounded_index(index, config.pane_ms);
+        let closed_to = state.closed_to.map(bounded);
+        judge.closed_to = closed_to;
         judge.revised_at = state.revised_at;
         state.holes.iter().for_each(|panes| judge.holes.mark(panes.start..panes.end));
         judge.replay = Some(Replay { until: state.applied, sources: at_applied });
         for span in &state.models {
             if let Some(model) = find_model(&judge.watch, &span.namespace, &span.model) {
-                let since = since_of(&judge.watch.0, model, span, state.closed_to);
-                judge
-                    .models
-                    .insert(model, ModelHistory { first: span.first, since, ..ModelHistory::default() });
+                let mut since = since_of(&judge.watch.0, model, span, closed_to);
+                since.values_mut().for_each(|index| *index = bounded(*index));
+                let first = bounded(span.first);
+                judge.models.insert(model, ModelHistory { first, since, ..ModelHistory::default() });
             }
         }
         for dirty in &state.dirty {
             if let Some(model) = find_model(&judge.watch, &dirty.namespace, &dirty.model) {
-                judge.dirty.insert((model, dirty.index), dirty.closed_to);
+                judge.dirty.insert((model, bounded(dirty.index)), bounded(dirty.closed_to));
             }
         }
         judge.end_replay();
@@ -336,9 +347,10 @@ impl Judge {
         let Some(tier) = TIERS.iter().position(|length| *length == i64::from(record.panes)) else { return };
         let since = self.counted_since(version);
         let index = record.start.div_euclid(self.config.pane_ms);
-        let replaced = index + TIERS[tier] <= since;
-        if record.pane_len != self.config.pane_ms || replaced || !self.needs_pane(record.panes, record.start)
-        {
+        let end = index + TIERS[tier];
+        let is_open = self.closed_to.is_none_or(|closed| end > closed);
+        let of_another_length = record.pane_len != self.config.pane_ms;
+        if of_another_length || is_open || end <= since || !self.needs_pane(record.panes, record.start) {
             return;
         }
         let Some(history) = self.models.get_mut(&version.model) else { return };
@@ -363,7 +375,14 @@ impl Judge {
         };
         if let Some(place) = watched.series.iter().position(same) {
             arm.series.resize(watched.series.len(), None);
-            arm.series[place] = record.counts.clone();
+            let cells = watched.series[place].reference.grid.cells();
+            arm.series[place] = record
+                .counts
+                .clone()
+                .filter(|counts| runs::fit(&counts.cells, cells) && runs::fit(&counts.units, UNIT_CELLS));
+            if arm.series[place].is_none() {
+                self.holes.mark(index..end);
+            }
         }
     }
 }

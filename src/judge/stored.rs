@@ -6,6 +6,7 @@ use super::service::Service;
 use super::window::{ArmWindow, ModelWindow, SeriesCounts};
 use crate::baseline::{VersionIndex, Watch};
 use crate::event::EventTime;
+use crate::tally::checked::add_counts_up;
 use crate::tally::of_number;
 use crate::tally::record::PaneRecord;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,13 +58,13 @@ pub fn window(
         arm.complete &= record.complete;
         match &record.roles {
             Some(roles) => {
-                arm.stable_events += roles.stable;
-                arm.canary_events += roles.canary;
-                arm.unset_events += roles.unset;
+                arm.stable_events = add_counts_up(arm.stable_events, roles.stable);
+                arm.canary_events = add_counts_up(arm.canary_events, roles.canary);
+                arm.unset_events = add_counts_up(arm.unset_events, roles.unset);
                 arm.mixed_roles |= record.mixed_roles;
                 left_out += u64::from(!roles.service.as_ref().is_none_or(|counts| arm.service.add(counts)));
-                arm.panes += record.filled;
-                arm.revision += record.revision;
+                arm.panes = arm.panes.saturating_add(record.filled);
+                arm.revision = arm.revision.saturating_add(record.revision);
             }
             None => left_out += u64::from(!add(watch, version, record, &mut arm.series)),
         }

@@ -6,8 +6,7 @@ use crate::judge::MergeState;
 use crate::judge::accounting::{self, Accounting};
 use crate::source::kafka::{ClientSettings, Operation, PartitionReader, ReadFrom, Using, explain};
 use crate::tally::merge_partition;
-use crate::tally::record::{FORMAT, PaneRecord};
-use prost::Message;
+use crate::tally::record::PaneRecord;
 use rdkafka::error::KafkaError;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -64,7 +63,7 @@ impl Archive for TopicArchive {
                 let mut newest = None;
                 let take = |key: &[u8], payload: Option<&[u8]>| {
                     if key == super::restore::MERGE_KEY.as_bytes() {
-                        newest = payload.and_then(|payload| MergeState::decode(payload).ok());
+                        newest = payload.and_then(|payload| MergeState::read(payload).ok());
                     }
                     true
                 };
@@ -126,7 +125,7 @@ impl<'a> Found<'a> {
             }
             return true;
         };
-        let Some(record) = PaneRecord::decode(payload).ok().filter(|record| self.fits(record)) else {
+        let Some(record) = PaneRecord::read(payload).ok().filter(|record| self.fits(record)) else {
             return true;
         };
         if self.records.get(key).is_some_and(|(known, _)| known.revision > record.revision) {
@@ -147,8 +146,7 @@ impl<'a> Found<'a> {
 
     fn fits(&self, record: &PaneRecord) -> bool {
         let PanesQuery { model, version, series, parts, .. } = self.query;
-        record.format == FORMAT
-            && (&record.namespace, &record.model) == (&model.namespace, &model.name)
+        (&record.namespace, &record.model) == (&model.namespace, &model.name)
             && version.as_ref().is_none_or(|version| *version == record.version)
             && (record.roles.is_some() || series.as_ref().is_none_or(|series| *series == record.series))
             && parts.contains(record.panes, record.start)

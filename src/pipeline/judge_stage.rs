@@ -5,7 +5,8 @@
 
 use super::judge_gauges::{CATCH_UP_EVERY, catch_up};
 use super::judge_metrics::{note, publish};
-use super::restore::{self, Slot};
+use super::judge_resume::go_back;
+use super::restore::{self, Slot, note_refused};
 use super::supervise::StageEnd;
 use super::tally_stage::Shared;
 use crate::config::OwnTopics;
@@ -17,11 +18,11 @@ use crate::judge::{JudgeConfig, Step, pane_key};
 use crate::metrics::Metrics;
 use crate::policy::evaluate::{Conclusion, ModelRules, evaluate};
 use crate::source::kafka::{
-    Assignment, ClientSettings, GroupConsumer, Member, Outgoing, PartitionReader, StartOffset,
-    TopicPartition, Transaction, TransactionalProducer, Using, committed_when_stable, explain,
+    Assignment, ClientSettings, GroupConsumer, Member, Outgoing, StartOffset, TopicPartition, Transaction,
+    TransactionalProducer, Using, explain,
 };
 use crate::tally::SourceKey;
-use crate::tally::record::{FORMAT, TallyRecord};
+use crate::tally::record::TallyRecord;
 use prost::Message;
 use rdkafka::error::KafkaError;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,8 +34,6 @@ const POLL: Duration = Duration::from_millis(20);
 const STORE_EVERY: Duration = Duration::from_secs(5);
 /// How long writing what was judged may take; then it is discarded, and judged again.
 const COMMIT_LIMIT: Duration = Duration::from_secs(10);
-/// How long the transaction of a partition's owner before may stay open: until the broker gives it up, and some.
-const PENDING_LIMIT: Duration = Duration::from_secs(25);
 /// Records applied before their outputs are written: bounds a transaction when history is read at full speed.
 const MAX_RECORDS_PER_COMMIT: usize = 5_000;
 /// Bytes of outputs before which they are written, likewise.
@@ -72,7 +71,7 @@ pub(super) struct JudgeAssignment {
     pub(super) watch: Arc<crate::baseline::Watch>,
     pub(super) expected: Mutex<BTreeSet<SourceKey>>,
     pub(super) slots: Mutex<BTreeMap<i32, Slot>>,
-    /// Partition → number of its assignment: tells its present slot from an earlier one.
+    /// Partition → how often it was restored: tells its present slot from an earlier one.
     pub(super) lives: Mutex<BTreeMap<i32, u64>>,
     pub(super) gauges: Mutex<DriftGauges>,
     /// End of the last window of each version.
@@ -89,41 +88,7 @@ impl Assignment for JudgeAssignment {
     fn assigned(&self, member: &Member<Self>, partitions: &[TopicPartition]) -> Vec<StartOffset> {
         self.stage.joined();
         self.metrics.rebalances.with_label_values(&["judge"]).inc();
-        // Waits for the transaction of whoever had these partitions before.
-        if let Err(error) = committed_when_stable(member, partitions, PENDING_LIMIT) {
-            lock(&self.broken).get_or_insert_with(|| format!("committed offsets could not be read: {error}"));
-            return Vec::new();
-        }
-        let mut starts = Vec::new();
-        let started = Instant::now();
-        let reader = PartitionReader::waiting(&self.settings.client, "restore");
-        // Laid out once for all partitions: with many models that takes longer than a partition's panes.
-        let rules = (self.settings.rules)(&self.watch);
-        let restore = |partition: i32| {
-            let reader = reader.as_ref().map_err(|error| format!("a reader could not be made: {error}"))?;
-            let expected = lock(&self.expected).clone();
-            restore::slot(&self.settings, reader, member, &self.watch, &rules, expected, partition)
-        };
-        for partition in partitions {
-            self.stage.beat();
-            match restore(partition.partition) {
-                Ok(slot) => {
-                    starts.push(StartOffset { partition: partition.clone(), offset: slot.judge.applied() });
-                    lock(&self.slots).insert(partition.partition, slot);
-                    *lock(&self.lives).entry(partition.partition).or_default() += 1;
-                }
-                Err(why) => {
-                    lock(&self.broken).get_or_insert(why);
-                }
-            }
-        }
-        let took = started.elapsed();
-        if !partitions.is_empty() {
-            self.metrics.restore_duration.with_label_values(&["judge"]).observe(took.as_secs_f64());
-        }
-        let took_ms = took.as_millis() as u64;
-        tracing::info!(partitions = partitions.len(), took_ms, "judge: partitions assigned");
-        starts
+        self.restore(member, partitions)
     }
 
     fn revoked(&self, _: &Member<Self>, partitions: &[TopicPartition], lost: bool) {
@@ -157,7 +122,7 @@ impl JudgeAssignment {
 
 /// Outputs of records applied since the last commit.
 #[derive(Default)]
-struct Pending {
+pub(super) struct Pending {
     records: Vec<Outgoing>,
     conclusions: Vec<Conclusion>,
     touched: BTreeSet<i32>,
@@ -215,7 +180,7 @@ pub(super) fn run(settings: &JudgeSettings, board: &Board, shared: &Shared) -> R
     result
 }
 
-fn connect(settings: &JudgeSettings) -> Result<TransactionalProducer, String> {
+pub(super) fn connect(settings: &JudgeSettings) -> Result<TransactionalProducer, String> {
     let id = format!("{}-{}-judge-0", settings.group, settings.instance);
     TransactionalProducer::connect(&settings.client, "judge", &id)
         .map_err(|error| explain(&error, Using { transactional_id: Some(&id), ..Using::default() }))
@@ -339,18 +304,11 @@ fn apply(assignment: &JudgeAssignment, partition: i32, offset: i64, payload: &[u
     }
     pending.applied += 1;
     pending.touched.insert(partition);
-    let step = match TallyRecord::decode(payload) {
-        Ok(record) if record.format == FORMAT => slot.judge.apply_in_part(offset, &record, PANES_AT_ONCE),
-        Ok(record) => {
-            tracing::error!(
-                format = record.format,
-                "tally records of another format are not read; upgrade first"
-            );
-            slot.judge.skip(offset);
-            return;
-        }
+    let step = match TallyRecord::read(payload) {
+        Ok(record) => slot.judge.apply_in_part(offset, &record, PANES_AT_ONCE),
         Err(error) => {
-            tracing::error!(%error, partition, offset, "an unreadable tally record: its flush will show as a gap");
+            tracing::error!(%error, partition, offset, "a tally record is not used: its flush will show as a gap");
+            note_refused(&assignment.metrics, &assignment.settings.own.tallies, &error);
             slot.judge.skip(offset);
             return;
         }
@@ -421,7 +379,9 @@ fn commit(
     if transaction.group.is_none() {
         return Err("the consumer is no member of its group".to_owned().into());
     }
-    producer.run(transaction, COMMIT_LIMIT)?;
+    if let Err(error) = producer.run(transaction, COMMIT_LIMIT) {
+        return go_back(consumer, assignment, producer, pending, error);
+    }
     lock(&assignment.slots).values_mut().for_each(Slot::note_stored);
     assignment.stage.succeeded();
     publish(assignment, &std::mem::take(&mut pending.conclusions));

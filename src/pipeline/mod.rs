@@ -17,6 +17,7 @@ mod http_side;
 mod idle;
 mod judge_gauges;
 mod judge_metrics;
+mod judge_resume;
 mod judge_stage;
 mod memory;
 mod notify_stage;

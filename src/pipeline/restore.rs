@@ -7,9 +7,11 @@ use crate::event::ModelId;
 use crate::judge::evidence::{EvidenceHead, EvidenceRecord};
 use crate::judge::window::ModelWindow;
 use crate::judge::{Judge, MergeState};
+use crate::metrics::Metrics;
 use crate::policy::evaluate::{Conclusion, ModelMemory, ModelRules};
-use crate::source::kafka::{Operation, Outgoing, PartitionReader, ReadFrom, Using, explain};
+use crate::source::kafka::{Operation, Outgoing, PartitionReader, ReadFrom, Using, ends_of, explain};
 use crate::tally::SourceKey;
+use crate::tally::checked::RecordError;
 use crate::tally::merge_partition;
 use crate::tally::record::PaneRecord;
 use prost::Message;
@@ -85,13 +87,23 @@ fn memory_key(id: &ModelId) -> String {
     format!("model|{}|{}", id.namespace, id.name)
 }
 
+/// Where a partition is restored from, and where records that are not used are counted.
+pub(super) struct Stored<'a> {
+    pub(super) reader: &'a PartitionReader,
+    pub(super) metrics: &'a Metrics,
+}
+
+pub(super) fn note_refused(metrics: &Metrics, topic: &str, error: &RecordError) {
+    metrics.own_records_refused.with_label_values(&[topic, error.reason()]).inc();
+}
+
 /// Restores a partition from `tidegate.state` and `tidegate.panes`. `rules`: of all models of the watch.
 ///
 /// # Errors
 /// A sentence that says what could not be read.
 pub(super) fn slot<C: ConsumerContext>(
     settings: &JudgeSettings,
-    reader: &PartitionReader,
+    stored: &Stored<'_>,
     member: &BaseConsumer<C>,
     watch: &Arc<Watch>,
     rules: &[ModelRules],
@@ -103,28 +115,33 @@ pub(super) fn slot<C: ConsumerContext>(
     let mut state: Option<MergeState> = None;
     let mut memories: BTreeMap<Vec<u8>, ModelMemory> = BTreeMap::new();
     let mut evidence: BTreeMap<Vec<u8>, EvidenceRecord> = BTreeMap::new();
-    let mut unreadable = 0;
-    read(reader, &own.state, partition, ReadFrom::Beginning, |key, payload| match payload {
-        Some(payload) if key == MERGE_KEY.as_bytes() => match MergeState::decode(payload) {
+    let mut refused: Vec<RecordError> = Vec::new();
+    read(stored.reader, &own.state, partition, ReadFrom::Beginning, |key, payload| match payload {
+        Some(payload) if key == MERGE_KEY.as_bytes() => match MergeState::read(payload) {
             Ok(found) => state = Some(found),
-            Err(_) => unreadable += 1,
+            Err(error) => refused.push(error),
         },
         Some(payload) if EvidenceRecord::is_key(key) => match EvidenceRecord::decode(payload) {
             Ok(found) => {
                 evidence.insert(key.to_vec(), found);
             }
-            Err(_) => unreadable += 1,
+            Err(error) => refused.push(error.into()),
         },
         Some(payload) => match serde_json::from_slice(payload) {
             Ok(found) => {
                 memories.insert(key.to_vec(), found);
             }
-            Err(_) => unreadable += 1,
+            Err(_) => refused.push(RecordError::OutOfRange("memory of a model")),
         },
         None => {}
     })?;
-    if unreadable > 0 {
-        tracing::error!(partition, unreadable, "state records are unreadable; what they held is begun anew");
+    for error in &refused {
+        note_refused(stored.metrics, &own.state, error);
+        if matches!(error, RecordError::Format(_)) {
+            // Written by a newer program: going on would write over it.
+            return Err(format!("a record of {}[{partition}] cannot be used: {error}", own.state));
+        }
+        tracing::error!(%error, partition, "a state record is not used; what it held is begun anew");
     }
     let mut judge = match state {
         Some(state) => Judge::restore(settings.judge, Arc::clone(watch), expected, &state),
@@ -132,10 +149,15 @@ pub(super) fn slot<C: ConsumerContext>(
     };
     if let Some(oldest) = judge.oldest_pane_needed() {
         let from = ReadFrom::Time(oldest.saturating_sub(settings.clock_margin_ms));
-        read(reader, &own.panes, partition, from, |key, payload| {
+        read(stored.reader, &own.panes, partition, from, |key, payload| {
             let needed = part_of(key).is_none_or(|(panes, start)| judge.needs_pane(panes, start));
-            if let Some(Ok(record)) = payload.filter(|_| needed).map(PaneRecord::decode) {
-                judge.restore_pane(&record);
+            match payload.filter(|_| needed).map(PaneRecord::read) {
+                Some(Ok(record)) => judge.restore_pane(&record),
+                Some(Err(error)) => {
+                    note_refused(stored.metrics, &own.panes, &error);
+                    tracing::warn!(%error, partition, "a stored pane is not used");
+                }
+                None => {}
             }
         })?;
     }
@@ -163,7 +185,7 @@ fn tallies<C: ConsumerContext>(
     partition: i32,
 ) -> Result<(i64, u32), String> {
     let why = |error: rdkafka::error::KafkaError| format!("{} could not be looked up: {error}", own.tallies);
-    let (low, _) = member.fetch_watermarks(&own.tallies, partition, CALL_TIMEOUT).map_err(why)?;
+    let (low, _) = ends_of(member, &own.tallies, partition).map_err(why)?;
     let metadata = member.fetch_metadata(Some(&own.tallies), CALL_TIMEOUT).map_err(why)?;
     let count = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
     Ok((low, count as u32))

@@ -220,7 +220,7 @@ impl<'a> Reference<'a> {
         {
             self.must.entry(place).or_default().push(*event);
         } else {
-            self.dropped += 1;
+            self.dropped = self.dropped.wrapping_add(1);
         }
     }
 

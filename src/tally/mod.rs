@@ -8,6 +8,7 @@
 //!
 //! Nothing is kept across a flush, so a crash redoes seconds of input and a rebalance moves no state.
 
+pub mod checked;
 mod flush;
 mod partition;
 #[cfg(test)]

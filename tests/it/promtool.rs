@@ -69,6 +69,8 @@ fn exercise(metrics: &Metrics) {
     metrics.flush_duration.with_label_values(&["tally"]).observe(0.2);
     metrics.restore_duration.with_label_values(&["judge"]).observe(0.2);
     metrics.flushes.with_label_values(&["committed"]).inc();
+    metrics.commits_discarded.with_label_values(&["judge"]).inc();
+    metrics.own_records_refused.with_label_values(&["tidegate.tallies", "unreadable"]).inc();
     metrics.watermark.with_label_values(&["fraud", "default"]).set(1.7e9);
     metrics.event_to_report.with_label_values(&["fraud", "default"]).observe(2.0);
     metrics.notifications.with_label_values(&["controller", "delivered"]).inc();
