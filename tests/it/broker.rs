@@ -205,7 +205,8 @@ impl Broker {
     /// A producer for tests that need more than [`Broker::produce`], with these librdkafka properties.
     pub fn producer(&self, properties: &[(&str, &str)]) -> TestProducer {
         let mut config = self.client();
-        config.set("acks", "all").set("compression.type", "lz4");
+        // A batch that is sent again, because its answer was late, must not be there twice.
+        config.set("acks", "all").set("enable.idempotence", "true").set("compression.type", "lz4");
         for (key, value) in properties {
             config.set(*key, *value);
         }

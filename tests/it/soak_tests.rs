@@ -89,6 +89,7 @@ struct Churn<'a, 'b> {
     replica: Option<Replica>,
     next: Instant,
     kills: u32,
+    leaves: u32,
 }
 
 impl Churn<'_, '_> {
@@ -106,6 +107,7 @@ impl Churn<'_, '_> {
             Some(mut replica) => {
                 // It may not have come as far as to handle the signal.
                 replica.terminate();
+                self.leaves += 1;
                 None
             }
         };
@@ -147,8 +149,14 @@ fn memory_descriptors_and_threads_stay_flat_and_below_the_printed_budget() {
     let began = Instant::now();
     let mut traffic = Traffic { producer, topic: &bench.events, start, began, sent: 0 };
     let next = began + WARM_UP / 2;
-    let mut churn =
-        Churn { bench: &bench, random: fastrand::Rng::with_seed(seed), replica: None, next, kills: 0 };
+    let mut churn = Churn {
+        bench: &bench,
+        random: fastrand::Rng::with_seed(seed),
+        replica: None,
+        next,
+        kills: 0,
+        leaves: 0,
+    };
     let (mut samples, mut due) = (Vec::new(), began + WARM_UP);
     while began.elapsed() < span + WARM_UP {
         traffic.catch_up();
@@ -160,8 +168,12 @@ fn memory_descriptors_and_threads_stay_flat_and_below_the_printed_budget() {
         std::thread::sleep(Duration::from_millis(20));
     }
     traffic.producer.flush();
-    let (sent, kills) = (traffic.sent, churn.kills);
+    let (sent, kills, leaves) = (traffic.sent, churn.kills, churn.leaves);
     drop(churn);
+    let rebalances = ["tally", "judge"].map(|stage| {
+        let sample = format!("tidegate_rebalances_total{{stage=\"{stage}\"}}");
+        first.metric(&sample).expect("the rebalances are counted")
+    });
     wait_until(2 * LIMIT, "every offset to be committed", || {
         (broker.committed(&bench.group, &bench.events).values().sum::<i64>() == sent).then_some(())
     });
@@ -172,7 +184,10 @@ fn memory_descriptors_and_threads_stay_flat_and_below_the_printed_budget() {
     let incomplete = bench.reports().values().filter(|report| report["complete"] == false).count();
     assert_eq!(incomplete, 0, "reports that miss offsets");
     judge(&samples, budget(&first.log()), minutes.is_some_and(|minutes| minutes >= 10.0));
-    println!("{sent} events, {kills} kills of the second replica");
+    println!("{sent} events; of the second replica {kills} kills and {leaves} orderly ends");
+    println!("rebalances of the first replica: tally {}, judge {}", rebalances[0], rebalances[1]);
+    // Its first assignment of each stage is one as well.
+    assert!(kills + leaves > 0 && rebalances.iter().sum::<f64>() > 2.0, "the second replica came and went");
 }
 
 fn judge(samples: &[Sample], budget: f64, long: bool) {
@@ -191,6 +206,18 @@ fn judge(samples: &[Sample], budget: f64, long: bool) {
             mean(head, of),
             mean(tail, of),
             slope(samples, of)
+        );
+    }
+    for (when, one) in
+        [("begin", samples.first()), ("middle", samples.get(samples.len() / 2)), ("end", samples.last())]
+    {
+        let one = one.expect("samples");
+        println!(
+            "{when}, at {:.0} s: RSS {:.1} MiB, {} descriptors, {} threads",
+            one.at,
+            one.rss / mib,
+            one.descriptors,
+            one.threads
         );
     }
     let highest = samples.iter().map(|one| one.rss).fold(0.0, f64::max);
