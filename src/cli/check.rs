@@ -82,6 +82,7 @@ fn summary(config: &Config, watch: &Watch) -> String {
             lines.push(format!("model {} {}: {} series", model.id, version.version, version.series.len()));
         }
     }
+    lines.extend(config::out_of_reach(config, watch).into_iter().map(|said| format!("warning: {said}")));
     lines.join("\n")
 }
 
@@ -112,6 +113,7 @@ fn compare(topics: &TopicsConfig, counts: &BTreeMap<String, i32>) -> (Vec<String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::plan::tests::configured;
     use std::time::Duration;
 
     fn topics(create: bool) -> TopicsConfig {
@@ -140,5 +142,20 @@ mod tests {
         let counts = BTreeMap::from([("events".to_owned(), 3)]);
         let (notes, problems) = compare(&topics(true), &counts);
         assert_eq!((notes.len(), problems.len()), (9, 0));
+    }
+
+    #[test]
+    fn what_can_never_be_promoted_is_a_warning() {
+        let warned = |rows: usize| {
+            let (_folder, file) = configured(rows, "");
+            let (config, watch) = load(&file).expect("whole");
+            summary(&config, &watch)
+        };
+        let small = warned(2_000);
+        assert!(
+            small.contains("\nwarning: model default/fraud: v2 beside v1 is never called good"),
+            "{small}"
+        );
+        assert!(!warned(20_000).contains("warning"));
     }
 }

@@ -9,6 +9,7 @@ mod output;
 pub mod panes;
 #[cfg(test)]
 mod panes_tests;
+pub mod plan;
 mod recorded;
 #[cfg(test)]
 mod recorded_tests;
@@ -42,6 +43,7 @@ enum Command {
     Accounting(accounting::AccountingArgs),
     Panes(panes::PanesArgs),
     Evaluate(evaluate::EvaluateArgs),
+    Plan(plan::PlanArgs),
 }
 
 /// Runs the command of this process and returns its exit code: 0 done, 1 failed, 64 bad configuration, 141 when
@@ -57,6 +59,7 @@ pub fn run() -> u8 {
         Command::Accounting(args) => accounting::run(args),
         Command::Panes(args) => panes::run(args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Plan(args) => plan::run(&args),
     };
     result.unwrap_or_else(|error| {
         if error.is::<ClosedPipe>() {

@@ -27,14 +27,15 @@ pub struct ServeArgs {
 /// # Errors
 /// When the service cannot start, or cannot go on.
 pub fn run(args: ServeArgs) -> anyhow::Result<u8> {
-    let config = match load(&args.config) {
-        Ok(config) => config,
+    let (config, out_of_reach) = match load(&args.config) {
+        Ok(loaded) => loaded,
         Err(errors) => {
             errors.iter().for_each(output::tell);
             return Ok(EXIT_CONFIG);
         }
     };
     start_log(args.log_json);
+    out_of_reach.iter().for_each(|said| tracing::warn!("{said}"));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let served = runtime.block_on(serve(config, &args));
     // A stage that hangs in librdkafka must not keep the process.
@@ -42,11 +43,13 @@ pub fn run(args: ServeArgs) -> anyhow::Result<u8> {
     served.map(|()| 0)
 }
 
-/// The configuration, if it is whole: baselines are read too, so that every error comes at once.
-fn load(path: &Path) -> Result<Config, Vec<config::ConfigError>> {
+/// The configuration, if it is whole, and what of it can never come about: baselines are read too, so that every
+/// error comes at once.
+fn load(path: &Path) -> Result<(Config, Vec<String>), Vec<config::ConfigError>> {
     let config = config::load(path)?;
-    config::load_watch(&config)?;
-    Ok(config)
+    let watch = config::load_watch(&config)?;
+    let out_of_reach = config::out_of_reach(&config, &watch);
+    Ok((config, out_of_reach))
 }
 
 /// Logs go to standard error; `RUST_LOG` sets the level, `info` is the default.
@@ -98,5 +101,23 @@ fn reload(service: &mut Service, path: &Path) -> Reloaded {
                 error.to_string()
             })
             .collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::plan::tests::configured;
+
+    #[test]
+    fn what_can_never_be_promoted_is_said_at_the_start() {
+        let (_folder, small) = configured(2_000, "");
+        let (_, said) = load(&small).expect("whole");
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].starts_with("model default/fraud: v2 beside v1 is never called good: "), "{said:?}");
+        let (_folder, large) = configured(20_000, "");
+        assert_eq!(load(&large).expect("whole").1, Vec::<String>::new());
+        let (_folder, plain) = configured(2_000, "mode = \"thresholds\"\n");
+        assert_eq!(load(&plain).expect("whole").1, Vec::<String>::new(), "nothing is promoted there");
     }
 }

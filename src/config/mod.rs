@@ -12,7 +12,7 @@ mod watch;
 pub use duration::parse_duration;
 pub use load::{MINIMAL, load, parse};
 pub use reader::ConfigError;
-pub use watch::load_watch;
+pub use watch::{load_watch, out_of_reach};
 
 use crate::event::ModelId;
 use std::collections::BTreeMap;

@@ -1,7 +1,8 @@
 //! Configuration → what is watched: every baseline read, checked and laid out on common grids.
 
-use super::{Config, ConfigError, ModelConfig};
+use super::{Config, ConfigError, ModelConfig, VerdictConfig};
 use crate::baseline::{Baseline, Watch, WatchedModel, file};
+use crate::policy::forecast::unreachable_promotions;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,6 +28,14 @@ pub fn load_watch(config: &Config) -> Result<Watch, Vec<ConfigError>> {
         }
     }
     if errors.is_empty() { Ok(watch) } else { Err(errors) }
+}
+
+/// What is configured and can never come about with these baselines: sentences. `watch` is what
+/// [`load_watch`] made of `config`.
+pub fn out_of_reach(config: &Config, watch: &Watch) -> Vec<String> {
+    let judged = config.models.iter().zip(&watch.models);
+    let budgeted = judged.filter(|(model, _)| matches!(model.verdicts, VerdictConfig::Budget(_)));
+    budgeted.flat_map(|(model, watched)| unreachable_promotions(watched, &model.policy)).collect()
 }
 
 fn read_baselines(index: usize, model: &ModelConfig, errors: &mut Vec<ConfigError>) -> Vec<Arc<Baseline>> {

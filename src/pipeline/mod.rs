@@ -32,7 +32,7 @@ mod topic_ids;
 pub mod topics;
 
 use crate::baseline::Watch;
-use crate::config::{Config, NotifyConfig, WebhookConfig, load_watch};
+use crate::config::{Config, NotifyConfig, WebhookConfig, load_watch, out_of_reach};
 use crate::decode::TimeBounds;
 use crate::http::HttpState;
 use crate::http::archive::ArchiveAccess;
@@ -353,6 +353,7 @@ impl Service {
                 "changes of [kafka], [topics], [windows], [dead_letters] and [http] take effect with the next start"
             );
         }
+        out_of_reach(&config, &watch).iter().for_each(|said| tracing::warn!("{said}"));
         self.config.models = config.models;
         self.watch.send_replace(Arc::new(watch));
         Ok(())

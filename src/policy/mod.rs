@@ -5,6 +5,7 @@ mod alerts;
 mod blame;
 mod canary;
 pub mod evaluate;
+pub mod forecast;
 pub mod schema_break;
 mod state;
 mod step;

@@ -10,7 +10,7 @@ use std::f64::consts::PI;
 const REACH: f64 = 2.33;
 
 /// E K² of Kolmogorov's K, the limit of √n_e·D. Its standard deviation is π²/√360.
-const MEAN_SQUARE: f64 = PI * PI / 12.0;
+pub const MEAN_SQUARE: f64 = PI * PI / 12.0;
 
 /// One input between the arms.
 #[derive(Debug, Clone, Copy, PartialEq)]
