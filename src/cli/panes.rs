@@ -1,5 +1,7 @@
 //! `tidegate panes`: what was counted in the past, and the past judged again.
 
+mod other_tools;
+
 use super::output;
 use super::table::{percent, render};
 use crate::baseline::{Watch, WatchedModel, WatchedVersion};
@@ -14,8 +16,10 @@ use crate::judge::report::Report;
 use crate::judge::stored;
 use crate::judge::streaks::Streaks;
 use crate::judge::verdict::{BudgetConfig, Thresholds};
+use crate::judge::window::ModelWindow;
 use crate::pipeline::TopicArchive;
 use anyhow::{Context, anyhow, bail};
+use other_tools::Tool;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -65,6 +69,15 @@ pub struct PanesArgs {
     /// Measure the sum of all of it against the baselines, and canary against stable; print reports as JSON
     #[arg(long)]
     judge: bool,
+    /// Say instead what another tool would of the same window against the same baselines
+    #[arg(
+        long = "as",
+        value_enum,
+        value_name = "TOOL",
+        requires = "judge",
+        conflicts_with_all = ["psi_warning", "psi_drift", "ks_warning", "ks_drift", "min_samples"]
+    )]
+    tool: Option<Tool>,
     /// Another threshold than the configured one
     #[arg(long, requires = "judge")]
     psi_warning: Option<f64>,
@@ -106,13 +119,7 @@ pub fn run(args: PanesArgs) -> anyhow::Result<u8> {
             Ok(watch) => watch,
             Err(errors) => return Ok(refuse(&errors)),
         };
-        let (reports, left_out) = judge(&args, &config, &watch, &archive)?;
-        if left_out > 0 {
-            output::tell(format_args!(
-                "{left_out} records are of versions, series or grids that are not configured, and left out"
-            ));
-        }
-        output::print_json(&serde_json::json!({ "reports": reports }))?;
+        output::print(&judged(&args, &config, &watch, &archive)?)?;
         return Ok(0);
     }
     let panes = counted(&args, &config, &archive)?;
@@ -230,16 +237,48 @@ fn query(args: &PanesArgs, config: &Config) -> anyhow::Result<PanesQuery> {
     })
 }
 
-/// Judges the sum of the panes: the reports, and how many records no longer fit.
-fn judge(
+/// What is printed of the sum of the panes: reports, or what another tool would say.
+fn judged(args: &PanesArgs, config: &Config, watch: &Watch, archive: &dyn Archive) -> anyhow::Result<String> {
+    let (window, left_out) = sum(args, config, watch, archive)?;
+    if left_out > 0 {
+        output::tell(format_args!(
+            "{left_out} records are of versions, series or grids that are not configured, and left out"
+        ));
+    }
+    let wanted = |version: &str| args.version.as_ref().is_none_or(|one| one == version);
+    let document = match args.tool {
+        None => {
+            let mut reports = reports(args, config, watch, &window)?;
+            reports.retain(|report| wanted(&report.model_version));
+            serde_json::json!({ "reports": reports })
+        }
+        Some(tool) => {
+            let watched = &watch.models[window.model as usize];
+            let mut opinions = other_tools::opinions(tool, watched, &window);
+            opinions.retain(|opinion| wanted(&opinion.model_version));
+            if !args.json {
+                return Ok(other_tools::describe(&opinions));
+            }
+            serde_json::json!({ "opinions": opinions })
+        }
+    };
+    Ok(serde_json::to_string_pretty(&document)? + "\n")
+}
+
+fn pane_ms(config: &Config) -> anyhow::Result<i64> {
+    i64::try_from(config.windows.pane.as_millis()).context("windows.pane is too long")
+}
+
+/// The sum of the panes, and how many records no longer fit.
+fn sum(
     args: &PanesArgs,
     config: &Config,
     watch: &Watch,
     archive: &dyn Archive,
-) -> anyhow::Result<(Vec<Report>, u64)> {
+) -> anyhow::Result<(ModelWindow, u64)> {
     let (from, to) = times(args)?;
     let (index, model) = model(args, config)?;
-    let pane_ms = i64::try_from(config.windows.pane.as_millis()).context("windows.pane is too long")?;
+    let pane_ms = pane_ms(config)?;
     if from.0.rem_euclid(pane_ms) != 0 || to.0.rem_euclid(pane_ms) != 0 {
         let floor = |time: EventTime| time.pane_start(pane_ms).to_rfc3339();
         bail!(
@@ -263,14 +302,21 @@ fn judge(
         query.parts = Parts::These(unseen);
         records.extend(archive.panes(&query)?);
     }
-    let (window, left_out) = stored::window(watch, index as u32, (from, to, pane_ms), &records);
-    let watched = &watch.models[index];
-    let plan = MeasurePlan::new(watched);
-    let measurements = measure(&plan, &window);
-    let rules = verdicts(args, model.verdicts).rules(&plan, pane_ms);
-    let mut reports = build_reports(watched, &window, &measurements, &rules, &mut Streaks::default());
-    reports.retain(|report| args.version.as_ref().is_none_or(|version| *version == report.model_version));
-    Ok((reports, left_out))
+    Ok(stored::window(watch, index as u32, (from, to, pane_ms), &records))
+}
+
+/// Judges the sum of the panes.
+fn reports(
+    args: &PanesArgs,
+    config: &Config,
+    watch: &Watch,
+    window: &ModelWindow,
+) -> anyhow::Result<Vec<Report>> {
+    let index = window.model as usize;
+    let plan = MeasurePlan::new(&watch.models[index]);
+    let measurements = measure(&plan, window);
+    let rules = verdicts(args, config.models[index].verdicts).rules(&plan, pane_ms(config)?);
+    Ok(build_reports(&watch.models[index], window, &measurements, &rules, &mut Streaks::default()))
 }
 
 /// What is configured but for what the command line says. Its limits are plain thresholds, whatever the

@@ -37,6 +37,26 @@ impl Sample {
         Self::of_pairs(pairs)
     }
 
+    /// The finite values that are counted in the 2k+1 cells of k cuts, of which nothing else is known: one on a cut
+    /// is itself, one inside a gap stands in its middle, and one beyond the first or last cut next to it. `None` when
+    /// there are none, lengths do not fit, or the counts exceed 63 bits.
+    pub fn of_counts(cuts: &[f64], counts: &[u64]) -> Option<Self> {
+        if counts.len() != 2 * cuts.len() + 1 {
+            return None;
+        }
+        crate::stats::total(counts)?;
+        let value = |cell: usize| match (cell % 2, cuts.get((cell / 2).wrapping_sub(1)), cuts.get(cell / 2)) {
+            (1, _, Some(cut)) => *cut,
+            (_, Some(below), Some(above)) => below / 2.0 + above / 2.0,
+            (_, None, Some(first)) => first.next_down(),
+            (_, Some(last), None) => last.next_up(),
+            (_, None, None) => f64::NAN,
+        };
+        let cells = counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        let pairs = cells.map(|(cell, count)| (value(cell) + 0.0, *count));
+        Self::of_pairs(pairs.filter(|(value, _)| value.is_finite()).collect())
+    }
+
     fn of_pairs(mut pairs: Vec<(f64, u64)>) -> Option<Self> {
         pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
         pairs.dedup_by(|next, kept| {
@@ -162,6 +182,17 @@ mod tests {
         let scale = FixedScale::of_cuts(&[2.0]);
         assert_eq!(Sample::of_cells(&[2.0], scale, &[0, 1], &[FixedSum::default(); 2]), None);
         assert_eq!(Sample::of_cells(&[2.0], scale, &[0; 3], &[FixedSum::default(); 3]), None);
+    }
+
+    #[test]
+    fn counts_alone_stand_in_the_middle_of_gaps() {
+        let found = Sample::of_counts(&[2.0, 4.0, 9.0], &[1, 2, 3, 0, 5, 1, 2]).unwrap();
+        let pairs: Vec<(f64, u64)> = found.pairs().collect();
+        let (below, above) = (2.0f64.next_down(), 9.0f64.next_up());
+        assert_eq!(pairs, [(below, 1), (2.0, 2), (3.0, 3), (6.5, 5), (9.0, 1), (above, 2)]);
+        assert_eq!(Sample::of_counts(&[2.0], &[1, 2]), None);
+        assert_eq!(Sample::of_counts(&[], &[7]), None);
+        assert_eq!(Sample::of_counts(&[2.0], &[0, 0, 0]), None);
     }
 
     #[test]
