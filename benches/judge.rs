@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tidegate::baseline::{Baseline, BaselineSeries, Rollout, VersionIndex, WatchedModel};
 use tidegate::cells::{Grid, NumericGrid};
 use tidegate::event::{EventTime, ModelId, SeriesKind, SeriesOf};
+use tidegate::judge::dispersion::Dispersion;
 use tidegate::judge::measure::measure;
 use tidegate::judge::plan::MeasurePlan;
 use tidegate::judge::window::{ArmWindow, ModelWindow, SeriesCounts};
@@ -70,12 +71,14 @@ fn window_of_51_series(criterion: &mut Criterion) {
     let baselines = [baseline("v1", &mut random), baseline("v2", &mut random)];
     let watched = WatchedModel::new(id, rollout, &baselines).expect("stable has a baseline");
     let plan = MeasurePlan::new(&watched);
+    let dispersion = Dispersion::default();
     let (start, end) = (EventTime(0), EventTime(60_000));
     let both = vec![arm(0, &mut random), arm(1, &mut random)];
     let alone = vec![both[0].clone()];
     for (name, arms) in [("measure/51_series/baseline", alone), ("measure/51_series/both_arms", both)] {
         let window = ModelWindow { model: 0, start, end, scale: 1, revised: false, arms };
-        criterion.bench_function(name, |bencher| bencher.iter(|| measure(&plan, black_box(&window))));
+        criterion
+            .bench_function(name, |bencher| bencher.iter(|| measure(&plan, black_box(&window), &dispersion)));
     }
 }
 

@@ -131,6 +131,10 @@ metrics! {
     commits_discarded: IntCounterVec = "tidegate_commits_discarded_total" ["stage"];
     /// Event time up to which a model's sources are complete, in seconds since 1970.
     watermark: GaugeVec = "tidegate_watermark_timestamp_seconds" ["model", "model_namespace"];
+    /// Share of stable's own panes, split in halves by unit, that a test at .01 rejects.
+    self_check: GaugeVec = "tidegate_self_check_false_alarm_ratio" ["model", "model_namespace"];
+    /// The interval of that share at 95 %: its lower and its upper end.
+    self_check_bound: GaugeVec = "tidegate_self_check_false_alarm_bound_ratio" ["model", "model_namespace", "bound"];
     /// Time from the end of a window to its report.
     event_to_report: HistogramVec = "tidegate_event_to_report_seconds" ["model", "model_namespace"];
     /// Actions by sink and what became of them.

@@ -7,7 +7,7 @@
 
 use super::{Baseline, BaselineSeries};
 use crate::cells::Octiles;
-use crate::event::{ModelId, Role, SeriesOf};
+use crate::event::{EventTime, ModelId, Role, SeriesOf};
 use std::sync::Arc;
 
 /// How a model's arms are found.
@@ -43,6 +43,8 @@ pub struct WatchedVersion {
     pub own_predictions: bool,
     /// Whether that prediction baseline is held out.
     pub held_out: bool,
+    /// When the baseline that it is judged against was made.
+    pub baseline_made: EventTime,
 }
 
 /// One series of a watched version: what to count it on, and what to judge it against.
@@ -155,6 +157,7 @@ fn watch_version(version: &str, owner: &Arc<Baseline>, own: Option<&Arc<Baseline
         series,
         own_predictions,
         held_out: own.is_some_and(|own| own.held_out),
+        baseline_made: source.created,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::event::EventTime;
 use crate::http::archive::{Archive, PanesQuery, Parts};
 use crate::http::panes::{PaneView, views};
 use crate::judge::build_reports;
+use crate::judge::dispersion::Dispersion;
 use crate::judge::measure::measure;
 use crate::judge::plan::MeasurePlan;
 use crate::judge::report::Report;
@@ -314,7 +315,7 @@ fn reports(
 ) -> anyhow::Result<Vec<Report>> {
     let index = window.model as usize;
     let plan = MeasurePlan::new(&watch.models[index]);
-    let measurements = measure(&plan, window);
+    let measurements = measure(&plan, window, &Dispersion::default());
     let rules = verdicts(args, config.models[index].verdicts).rules(&plan, pane_ms(config)?);
     Ok(build_reports(&watch.models[index], window, &measurements, &rules, &mut Streaks::default()))
 }

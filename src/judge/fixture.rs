@@ -1,6 +1,7 @@
 //! A small fraud model with two versions, and seeded traffic for it.
 
 use super::JudgeConfig;
+use super::dispersion::Dispersion;
 use super::measure::{ArmMeasurement, measure};
 use super::plan::MeasurePlan;
 use super::report::Report;
@@ -186,7 +187,7 @@ pub fn judge(
     rules: &VerdictRules,
     streaks: &mut Streaks,
 ) -> (Vec<ArmMeasurement>, Vec<Report>) {
-    let measurements = measure(&MeasurePlan::new(watched), window);
+    let measurements = measure(&MeasurePlan::new(watched), window, &Dispersion::default());
     let reports = build_reports(watched, window, &measurements, rules, streaks);
     (measurements, reports)
 }

@@ -2,12 +2,14 @@
 //! a topic that somebody else wrote to. It never panics, never holds more than its bounds, refuses what cannot
 //! be true, and reads back what it wrote itself.
 
+use super::dispersion::Dispersion;
+use super::evidence::{Evidence, Terms};
 use super::fixture::CONFIG;
 use super::measure::measure;
 use super::plan::MeasurePlan;
 use super::streaks::Streaks;
 use super::twist_tests as twist;
-use super::verdict::{Thresholds, VerdictRules};
+use super::verdict::{Budget, BudgetConfig, Thresholds, VerdictRules};
 use super::window::ModelWindow;
 use super::*;
 use crate::baseline::Watch;
@@ -126,11 +128,18 @@ impl Fed {
     fn report(&self) {
         let watched = &self.watch.models[0];
         let (plan, mut streaks) = (MeasurePlan::new(watched), Streaks::default());
-        let rules = VerdictRules::Thresholds(Thresholds::default());
+        let budget = Budget::new(&BudgetConfig::default(), &plan, PANE_MS);
+        let (mut dispersion, mut evidence) = (Dispersion::default(), Evidence::default());
+        let terms = Terms { alpha: 0.01, tolerance: 0.02, weight: Some(0.1) };
         for window in &self.windows {
-            let measured = measure(&plan, window);
-            let reports = build_reports(watched, window, &measured, &rules, &mut streaks);
-            assert!(reports.len() <= window.arms.len());
+            let measured = measure(&plan, window, &dispersion);
+            for rules in [VerdictRules::Budget(budget), VerdictRules::Thresholds(Thresholds::default())] {
+                let reports = build_reports(watched, window, &measured, &rules, &mut streaks);
+                assert!(reports.len() <= window.arms.len());
+            }
+            evidence.add(&plan, window, &terms, &dispersion);
+            evidence.compare(&plan, &terms, &dispersion, &|_| false);
+            dispersion.add(&plan, window, 4);
         }
     }
 

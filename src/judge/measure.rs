@@ -3,9 +3,11 @@
 
 use super::arms::{self, Arms};
 use super::differences::{self, ArmDifferences};
+use super::dispersion::Dispersion;
+use super::distances::{self, Sides};
 use super::plan::{MeasurePlan, SeriesPlan, VersionPlan};
 use super::rates::{self, RateMeasurement};
-use super::report::{KsReport, MeasuredOf, PsiReport, Reference};
+use super::report::{KsReport, MeasuredOf, PsiReport, QuantilesReport, Reference, WassersteinReport};
 use super::service::Service;
 use super::verdict;
 use super::window::{ArmWindow, ModelWindow, SeriesCounts};
@@ -60,6 +62,10 @@ pub struct SeriesMeasurement {
     pub ks: Option<KsReport>,
     pub psi: Option<PsiReport>,
     pub js: Option<f64>,
+    pub hellinger: Option<f64>,
+    pub total_variation: Option<f64>,
+    pub wasserstein: Option<WassersteinReport>,
+    pub quantiles: Option<QuantilesReport>,
     /// What is no drift of this series at this scale: a KS distance, a difference of shares or of rates.
     pub tolerance: f64,
     /// The autocorrelation factor of the window's values, at least 1: n of them are worth n/φ independent ones.
@@ -83,19 +89,21 @@ pub struct RareCategory {
     pub tests: u32,
 }
 
-/// Measures all versions of a closed window, in the window's order.
+/// Measures all versions of a closed window, in the window's order. `dispersion`: φ of each series.
 ///
 /// A version or series beyond the plan, or counted on another number of cells, is left out: its counts
 /// cannot be compared with anything.
-pub fn measure(plan: &MeasurePlan, window: &ModelWindow) -> Vec<ArmMeasurement> {
+pub fn measure(plan: &MeasurePlan, window: &ModelWindow, dispersion: &Dispersion) -> Vec<ArmMeasurement> {
     let arms = arms::resolve(plan.watched(), window);
     let total: u64 = window.arms.iter().map(ArmWindow::events).sum();
     let measure_arm = |(position, arm): (usize, &ArmWindow)| {
         let version = plan.versions.get(arm.version.version as usize)?;
         let stable = stable_beside(plan, window, &arms, position);
         let mut series = Vec::with_capacity(version.series.len() * 3);
-        for (series_plan, counts) in version.series.iter().zip(&arm.series) {
-            measure_series(series_plan, counts, stable, window.scale, &mut series);
+        let name = plan.watched().versions.get(arm.version.version as usize).map_or("", |one| &one.version);
+        let phis = dispersion.of_version(name, version);
+        for ((series_plan, counts), phi) in version.series.iter().zip(&arm.series).zip(phis) {
+            measure_series(series_plan, counts, stable, (window.scale, phi), &mut series);
         }
         Some(ArmMeasurement {
             version: arm.version,
@@ -132,7 +140,7 @@ fn measure_series(
     plan: &SeriesPlan,
     counts: &SeriesCounts,
     stable: Option<Arm<'_>>,
-    scale: u32,
+    (scale, phi): (u32, f64),
     into: &mut Vec<SeriesMeasurement>,
 ) {
     if counts.cells.len() != plan.reference.counts.len() {
@@ -140,12 +148,12 @@ fn measure_series(
     }
     let folded = plan.bins.fold(&counts.cells);
     let n = counts.n();
-    let mut values = against_baseline(plan, counts, n, &folded);
+    let mut values = against_baseline(plan, counts, n, &folded, phi);
     values.tolerance = plan.tolerance(scale);
     into.push(values);
-    rates::measure(plan, counts, n, 1.0, into);
+    rates::measure(plan, counts, n, phi, into);
     if let Some(stable) = stable.and_then(|stable| on_the_same_grid(plan, stable)) {
-        into.push(against_stable(plan, counts, n, &folded, stable));
+        into.push(against_stable(plan, counts, n, &folded, stable, phi));
     }
 }
 
@@ -156,8 +164,15 @@ pub(super) fn on_the_same_grid<'a>(plan: &SeriesPlan, (version, arm): Arm<'a>) -
     arm.series.get(position).filter(|counts| same && counts.cells.len() == plan.reference.counts.len())
 }
 
-fn against_baseline(plan: &SeriesPlan, counts: &SeriesCounts, n: u64, folded: &[u64]) -> SeriesMeasurement {
+fn against_baseline(
+    plan: &SeriesPlan,
+    counts: &SeriesCounts,
+    n: u64,
+    folded: &[u64],
+    phi: f64,
+) -> SeriesMeasurement {
     let mut measurement = without_statistics(plan, counts, n);
+    measurement.phi = phi;
     measurement.m = plan.m;
     if plan.reference.kind == SeriesKind::Numeric {
         measurement.ks = ks_report(&plan.reference.counts, &counts.cells, plan.exact, n, plan.m);
@@ -165,6 +180,13 @@ fn against_baseline(plan: &SeriesPlan, counts: &SeriesCounts, n: u64, folded: &[
     measurement.psi = psi_report(&plan.folded, folded, n, plan.m);
     measurement.js = jensen_shannon::distance(&plan.folded, folded);
     judge_shares(&mut measurement, &plan.folded, folded);
+    let sides = Sides {
+        reference: &plan.reference.counts,
+        window: &counts.cells,
+        reference_bins: &plan.folded,
+        window_bins: folded,
+    };
+    distances::measure(&mut measurement, plan, &sides);
     measurement
 }
 
@@ -175,8 +197,10 @@ fn against_stable(
     n: u64,
     folded: &[u64],
     stable: &SeriesCounts,
+    phi: f64,
 ) -> SeriesMeasurement {
     let mut measurement = without_statistics(plan, counts, n);
+    measurement.phi = phi;
     measurement.reference = Reference::Stable;
     measurement.m = stable.n();
     if plan.reference.kind == SeriesKind::Numeric {
@@ -186,6 +210,13 @@ fn against_stable(
     measurement.psi = psi_report(&reference, folded, n, measurement.m);
     measurement.js = jensen_shannon::distance(&reference, folded);
     judge_shares(&mut measurement, &reference, folded);
+    let sides = Sides {
+        reference: &stable.cells,
+        window: &counts.cells,
+        reference_bins: &reference,
+        window_bins: folded,
+    };
+    distances::measure(&mut measurement, plan, &sides);
     measurement
 }
 
@@ -208,6 +239,10 @@ pub(super) fn without_statistics(plan: &SeriesPlan, counts: &SeriesCounts, n: u6
         ks: None,
         psi: None,
         js: None,
+        hellinger: None,
+        total_variation: None,
+        wasserstein: None,
+        quantiles: None,
         tolerance: 0.0,
         phi: 1.0,
         psi_beyond: None,
@@ -256,7 +291,9 @@ fn ks_report(reference: &[u64], window: &[u64], exact: bool, n: u64, m: u64) -> 
 
 pub(super) fn psi_report(reference: &[u64], window: &[u64], n: u64, m: u64) -> Option<PsiReport> {
     let value = psi::psi(reference, window)?;
-    Some(PsiReport { value, p_value: psi::p_value(value, n as f64, m as f64, reference.len(), 0.0) })
+    let (n, m, bins) = (n as f64, m as f64, reference.len());
+    let p_value = psi::p_value(value, n, m, bins, 0.0);
+    Some(PsiReport { value, p_value, corrected: psi::corrected(value, n, m, bins) })
 }
 
 /// `part / whole`; `None` of nothing.

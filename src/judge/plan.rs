@@ -140,7 +140,7 @@ impl SeriesPlan {
     }
 
     /// What is no drift of this series in windows of `scale` panes, as far as the baseline says so.
-    pub fn tolerance(&self, _scale: u32) -> f64 {
-        0.0
+    pub fn tolerance(&self, scale: u32) -> f64 {
+        self.reference.tolerance(scale).unwrap_or(0.0)
     }
 }

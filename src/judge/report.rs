@@ -76,6 +76,8 @@ pub struct Report {
     pub window: Window,
     /// 0 at first; counts revisions by late data.
     pub revision: u32,
+    /// Seconds from the making of this version's baseline to the window's end; negative for windows before it.
+    pub baseline_age_seconds: Option<f64>,
     /// Events of this version in the window.
     pub events: u64,
     /// This version's share of the model's events in the window, 0 to 1.
@@ -136,6 +138,14 @@ pub struct SeriesReport {
     pub psi: Option<PsiReport>,
     /// Jensen–Shannon distance (base 2, 0 to 1) on PSI's bins.
     pub js: Option<f64>,
+    /// Hellinger distance `sqrt(½ Σ (√pᵢ − √qᵢ)²)`, 0 to 1, on PSI's bins (statistics.md §1.4).
+    pub hellinger: Option<f64>,
+    /// Total variation `½ Σ |pᵢ − qᵢ|`, 0 to 1, on PSI's bins (§1.4).
+    pub total_variation: Option<f64>,
+    /// `null` unless numeric with finite cuts.
+    pub wasserstein: Option<WassersteinReport>,
+    /// Of the window's values; `null` unless numeric.
+    pub quantiles: Option<QuantilesReport>,
     pub verdict: Verdict,
     /// What the verdict rests on; `null` with plain thresholds and where nothing could be tested.
     pub effect: Option<EffectReport>,
@@ -178,6 +188,29 @@ pub struct KsReport {
     pub p_value: f64,
 }
 
+/// The Wasserstein-1 distance `∫ |F_n − F_m|`, bracketed from the counts alone (statistics.md §1.4).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct WassersteinReport {
+    /// In the values' own unit.
+    pub lower: f64,
+    /// `null` when a value beyond the outermost cuts leaves it without a bound.
+    pub upper: Option<f64>,
+    /// `lower` over the reference's spread, its interquartile range / 1.349 (the standard deviation of a normal
+    /// series; §1.3). `null` when the quartiles coincide.
+    pub normed: Option<f64>,
+}
+
+/// Quantiles of the window's values: for each level the first cut with at least that share of the values at or
+/// below it. `null` above the last cut.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct QuantilesReport {
+    pub p05: Option<f64>,
+    pub p25: Option<f64>,
+    pub p50: Option<f64>,
+    pub p75: Option<f64>,
+    pub p95: Option<f64>,
+}
+
 /// Population stability index on the reference's decile bins.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PsiReport {
@@ -185,6 +218,8 @@ pub struct PsiReport {
     pub value: f64,
     /// Two-sample law without tolerance (statistics.md §3, λ = 0).
     pub p_value: f64,
+    /// Less what sampling alone adds: `max(0, PSI − (B−1)(1/n + 1/m))`, B bins (§3).
+    pub corrected: f64,
 }
 
 /// How a version's events were served.

@@ -4,6 +4,7 @@ use super::report::{LatencyReport, QuantileReport, RatioReport, ServiceReport};
 use crate::cells::{LATENCY_CELLS, latency_edge, runs};
 use crate::stats::quantile::quantile_interval;
 use crate::stats::rates::{Rate, wilson};
+use crate::tally::checked::add_counts_up;
 use crate::tally::record::ServiceCounts;
 
 /// The level of the intervals that reports show: they miss the true value once in twenty times.
@@ -39,9 +40,9 @@ impl Service {
             // It was checked that they fit.
             let _ = runs::add(&counts.latency, &mut self.latency);
         }
-        self.answers += counts.answers;
-        self.errors += counts.errors;
-        self.latency_unusable += counts.latency_unusable;
+        self.answers = add_counts_up(self.answers, counts.answers);
+        self.errors = add_counts_up(self.errors, counts.errors);
+        self.latency_unusable = add_counts_up(self.latency_unusable, counts.latency_unusable);
         true
     }
 

@@ -61,6 +61,10 @@ fn build_report(
             scale: window.scale,
         },
         revision: arm.revision,
+        baseline_age_seconds: watched
+            .versions
+            .get(arm.version.version as usize)
+            .map(|one| (window.end.0 - one.baseline_made.0) as f64 / 1e3),
         events: arm.events,
         traffic_share: arm.traffic_share,
         series: judged.iter().map(series_report).collect(),
@@ -263,6 +267,10 @@ fn series_report(judged: &Judged<'_>) -> SeriesReport {
         ks: measurement.ks,
         psi: measurement.psi,
         js: measurement.js,
+        hellinger: measurement.hellinger,
+        total_variation: measurement.total_variation,
+        wasserstein: measurement.wasserstein,
+        quantiles: measurement.quantiles,
         verdict: judged.verdict,
         effect: effect_report(judged),
         severity: judged.severity,

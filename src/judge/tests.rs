@@ -1,4 +1,5 @@
 use super::arms;
+use super::dispersion::Dispersion;
 use super::fixture::{self, HEALTHY, Traffic, watched, window};
 use super::measure::{SeriesMeasurement, measure};
 use super::plan::MeasurePlan;
@@ -45,7 +46,8 @@ fn verdict_of(report: &Report, name: &str) -> Verdict {
 #[test]
 fn every_series_is_measured_against_its_baseline_and_the_shared_ones_against_stable() {
     let model = watched(true);
-    let measured = measure(&MeasurePlan::new(&model), &window(&model, 0, HEALTHY, SHIFTED, 1));
+    let measured =
+        measure(&MeasurePlan::new(&model), &window(&model, 0, HEALTHY, SHIFTED, 1), &Dispersion::default());
     assert_eq!(measured.len(), 2);
     assert_eq!((measured[0].role, measured[1].role), (Some(Role::Stable), Some(Role::Canary)));
     // 6 series, 6 of their missing values, 5 of unseen or out-of-range ones; the canary also 4 features and the
@@ -67,7 +69,8 @@ fn every_series_is_measured_against_its_baseline_and_the_shared_ones_against_sta
 #[test]
 fn ranks_within_the_own_baseline_make_a_rescaled_score_no_difference() {
     let model = watched(true);
-    let measured = measure(&MeasurePlan::new(&model), &window(&model, 0, HEALTHY, HEALTHY, 2));
+    let measured =
+        measure(&MeasurePlan::new(&model), &window(&model, 0, HEALTHY, HEALTHY, 2), &Dispersion::default());
     let differences = measured[1].differences.as_ref().expect("both arms are there");
     assert_eq!((differences.inputs.len(), differences.answers.len()), (4, 2));
     for answer in &differences.answers {
@@ -80,7 +83,8 @@ fn ranks_within_the_own_baseline_make_a_rescaled_score_no_difference() {
 fn missing_values_are_a_quality_series_of_their_own() {
     let model = watched(true);
     let sparse = Traffic { age_missing: 0.4, ..HEALTHY };
-    let measured = measure(&MeasurePlan::new(&model), &window(&model, 0, sparse, HEALTHY, 3));
+    let measured =
+        measure(&MeasurePlan::new(&model), &window(&model, 0, sparse, HEALTHY, 3), &Dispersion::default());
     let quality = find(&measured[0].series, "age.missing", MeasuredOf::Quality, Reference::Baseline);
     assert_eq!((quality.n, quality.m), (2_000, 20_000));
     assert!(quality.psi.expect("two bins").value > 1.0);
@@ -101,7 +105,7 @@ fn a_quality_series_carries_its_own_counts_and_no_others() {
     let unseen = plan.versions[0].series[of_series("country")].unseen_cell.expect("a categorical series");
     window.arms[0].series[of_series("country")].cells[unseen] = 7;
     window.arms[0].series[of_series("age")].type_errors = 5;
-    let measured = measure(&plan, &window);
+    let measured = measure(&plan, &window, &Dispersion::default());
     let counts = |name: &str, of| {
         let one = find(&measured[0].series, name, of, Reference::Baseline);
         [one.missing, one.type_errors, one.unseen, one.out_of_range]
@@ -170,7 +174,8 @@ fn too_few_values_are_inconclusive_and_move_no_streak() {
 #[test]
 fn a_threshold_is_reached_at_its_value() {
     let model = watched(true);
-    let measured = measure(&MeasurePlan::new(&model), &window(&model, 0, SHIFTED, HEALTHY, 7));
+    let measured =
+        measure(&MeasurePlan::new(&model), &window(&model, 0, SHIFTED, HEALTHY, 7), &Dispersion::default());
     let mut one = find(&measured[0].series, "amount", MeasuredOf::Feature, Reference::Baseline).clone();
     one.psi = None;
     for (statistic, level) in [(0.2, Level::Drift), (0.1, Level::Warning), (0.099_999, Level::Below)] {

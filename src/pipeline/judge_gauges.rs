@@ -94,6 +94,7 @@ mod tests {
             role: None,
             window,
             revision: 0,
+            baseline_age_seconds: None,
             events: 1,
             traffic_share: 1.0,
             series: Vec::new(),

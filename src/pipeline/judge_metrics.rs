@@ -8,6 +8,8 @@ use crate::event::{EventTime, ModelId};
 use crate::http::gauges::DriftGauges;
 use crate::judge::Step;
 use crate::judge::report::Report;
+use crate::judge::self_check::SelfCheckReport;
+use crate::metrics::Metrics;
 use crate::policy::evaluate::Conclusion;
 
 pub(super) fn note(assignment: &JudgeAssignment, slot: &Slot, step: &Step) {
@@ -38,6 +40,24 @@ pub(super) fn note(assignment: &JudgeAssignment, slot: &Slot, step: &Step) {
     }
 }
 
+fn show_self_check(assignment: &JudgeAssignment, report: &Report, check: &SelfCheckReport) {
+    let (metrics, labels) = (&assignment.metrics, [report.model.as_str(), report.namespace.as_str()]);
+    metrics.self_check.with_label_values(&labels).set(check.ratio);
+    for (bound, value) in [("lower", check.lower), ("upper", check.upper)] {
+        metrics.self_check_bound.with_label_values(&[labels[0], labels[1], bound]).set(value);
+    }
+}
+
+/// Takes down what is of a model that went to another judge. What is not there is as good as removed.
+pub(super) fn retire(metrics: &Metrics, id: &ModelId) {
+    let labels = [id.name.as_str(), id.namespace.as_str()];
+    let _ = metrics.watermark.remove_label_values(&labels);
+    let _ = metrics.self_check.remove_label_values(&labels);
+    for bound in ["lower", "upper"] {
+        let _ = metrics.self_check_bound.remove_label_values(&[labels[0], labels[1], bound]);
+    }
+}
+
 /// Gauges show only what was committed.
 pub(super) fn publish(assignment: &JudgeAssignment, conclusions: &[Conclusion]) {
     let mut gauges = lock(&assignment.gauges);
@@ -50,6 +70,9 @@ pub(super) fn publish(assignment: &JudgeAssignment, conclusions: &[Conclusion]) 
             if report.window.scale == 1 && report.revision == 0 {
                 note_end(assignment, &mut gauges, report);
             }
+        }
+        if let (Some(check), Some(report)) = (&conclusion.self_check, conclusion.reports.first()) {
+            show_self_check(assignment, report, check);
         }
         for action in &conclusion.actions {
             tracing::warn!(

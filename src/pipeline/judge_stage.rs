@@ -4,7 +4,7 @@
 //! transaction fails: everything it needs stands in Kafka.
 
 use super::judge_gauges::{CATCH_UP_EVERY, catch_up};
-use super::judge_metrics::{note, publish};
+use super::judge_metrics::{note, publish, retire};
 use super::judge_resume::go_back;
 use super::restore::{self, Slot, note_refused};
 use super::supervise::StageEnd;
@@ -114,8 +114,7 @@ impl JudgeAssignment {
         let lost = |id: &&ModelId| !slots.values().any(|slot| slot.owns(id));
         for id in self.watch.models.iter().map(|model| &model.id).filter(lost) {
             lock(&self.gauges).retire(&self.metrics, &id.namespace, &id.name, None);
-            // It is not there when no watermark came yet.
-            let _ = self.metrics.watermark.remove_label_values(&[&id.name, &id.namespace]);
+            retire(&self.metrics, id);
         }
     }
 }

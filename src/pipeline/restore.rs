@@ -4,6 +4,7 @@ use super::judge_stage::JudgeSettings;
 use crate::baseline::{Watch, WatchedModel};
 use crate::config::OwnTopics;
 use crate::event::ModelId;
+use crate::judge::dispersion::DispersionRecord;
 use crate::judge::evidence::{EvidenceHead, EvidenceRecord};
 use crate::judge::window::ModelWindow;
 use crate::judge::{Judge, MergeState};
@@ -29,8 +30,9 @@ pub(super) struct Slot {
     pub(super) judge: Judge,
     /// Index in the watch → rules and memory, of the models that meet in this partition.
     models: BTreeMap<u32, (ModelRules, ModelMemory)>,
-    /// Models whose evidence is stored as it is: by index, the head it was stored with.
-    stored: BTreeMap<u32, EvidenceHead>,
+    /// Models whose evidence and dispersion are stored as they are: by index, the evidence's head and the panes
+    /// of the dispersion.
+    stored: BTreeMap<u32, (EvidenceHead, u64)>,
 }
 
 impl Slot {
@@ -66,9 +68,14 @@ impl Slot {
                 Ok(json) => records.push(record(memory_key(id), json)),
                 Err(error) => tracing::error!(%error, "a model's memory could not be written"),
             }
-            if self.stored.get(index) != Some(&memory.evidence.head) {
+            let stored = self.stored.get(index);
+            if stored.is_none_or(|(head, _)| *head != memory.evidence.head) {
                 let evidence = memory.evidence.records(id);
                 records.extend(evidence.map(|one| record(one.key(), one.encode_to_vec())));
+            }
+            if stored.is_none_or(|(_, taken)| *taken != memory.dispersion.taken) {
+                let dispersion = memory.dispersion.records(id);
+                records.extend(dispersion.map(|one| record(one.key(), one.encode_to_vec())));
             }
         }
         records
@@ -76,8 +83,8 @@ impl Slot {
 
     /// What [`Slot::state_records`] gave has been committed: evidence is written again when it has grown.
     pub(super) fn note_stored(&mut self) {
-        let heads = self.models.iter().map(|(index, (_, memory))| (*index, memory.evidence.head.clone()));
-        self.stored = heads.collect();
+        let state = |memory: &ModelMemory| (memory.evidence.head.clone(), memory.dispersion.taken);
+        self.stored = self.models.iter().map(|(index, (_, memory))| (*index, state(memory))).collect();
     }
 }
 
@@ -115,6 +122,7 @@ pub(super) fn slot<C: ConsumerContext>(
     let mut state: Option<MergeState> = None;
     let mut memories: BTreeMap<Vec<u8>, ModelMemory> = BTreeMap::new();
     let mut evidence: BTreeMap<Vec<u8>, EvidenceRecord> = BTreeMap::new();
+    let mut dispersions: BTreeMap<Vec<u8>, DispersionRecord> = BTreeMap::new();
     let mut refused: Vec<RecordError> = Vec::new();
     read(stored.reader, &own.state, partition, ReadFrom::Beginning, |key, payload| match payload {
         Some(payload) if key == MERGE_KEY.as_bytes() => match MergeState::read(payload) {
@@ -124,6 +132,12 @@ pub(super) fn slot<C: ConsumerContext>(
         Some(payload) if EvidenceRecord::is_key(key) => match EvidenceRecord::decode(payload) {
             Ok(found) => {
                 evidence.insert(key.to_vec(), found);
+            }
+            Err(error) => refused.push(error.into()),
+        },
+        Some(payload) if DispersionRecord::is_key(key) => match DispersionRecord::decode(payload) {
+            Ok(found) => {
+                dispersions.insert(key.to_vec(), found);
             }
             Err(error) => refused.push(error.into()),
         },
@@ -170,6 +184,9 @@ pub(super) fn slot<C: ConsumerContext>(
             memory.rollout.retain_watched(rules.plan.watched());
             let of_model = |one: &&EvidenceRecord| one.namespace == id.namespace && one.model == id.name;
             evidence.values().filter(of_model).for_each(|one| memory.evidence.restore(one));
+            let of_model = |one: &&DispersionRecord| one.namespace == id.namespace && one.model == id.name;
+            dispersions.values().filter(of_model).for_each(|one| memory.dispersion.restore(one));
+            memory.dispersion.retain_watched(rules.plan.watched());
             models.insert(index as u32, (rules.clone(), memory));
         }
     }

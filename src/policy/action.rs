@@ -85,7 +85,7 @@ pub struct Action {
 pub struct Alert {
     /// A function of model, version, kind and window; never the same twice.
     pub alert_id: String,
-    /// `drift`, `upstream_drift`, `incomplete`, `schema_break` or `action_expired`.
+    /// `drift`, `upstream_drift`, `incomplete`, `schema_break`, `action_expired` or `self_check`.
     pub kind: String,
     pub namespace: String,
     pub model: String,

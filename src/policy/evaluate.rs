@@ -6,10 +6,12 @@ use super::canary::Expectations;
 use super::state::RolloutState;
 use super::step::{Evaluation, step};
 use crate::judge::build_reports;
+use crate::judge::dispersion::Dispersion;
 use crate::judge::evidence::{Comparison, Evidence, Terms};
 use crate::judge::measure::measure;
 use crate::judge::plan::MeasurePlan;
 use crate::judge::report::Report;
+use crate::judge::self_check::{SelfCheck, SelfCheckReport};
 use crate::judge::streaks::Streaks;
 use crate::judge::verdict::VerdictRules;
 use crate::judge::window::ModelWindow;
@@ -23,6 +25,12 @@ pub struct ModelMemory {
     /// The part of the evidence that is not of one series; those have records of their own.
     #[serde(default, with = "head")]
     pub evidence: Evidence,
+    /// The always-on A/A test.
+    #[serde(default)]
+    pub self_check: SelfCheck,
+    /// φ of every series; stored in records of its own.
+    #[serde(skip)]
+    pub dispersion: Dispersion,
 }
 
 /// Evidence is stored as its head here, and one record per series beside it.
@@ -56,27 +64,39 @@ pub struct Conclusion {
     pub reason: String,
     pub actions: Vec<Action>,
     pub alerts: Vec<Alert>,
+    /// What the A/A test has come to, after a pane that it took in.
+    pub self_check: Option<SelfCheckReport>,
 }
 
 /// Takes a pane into the rollout's evidence, and compares the arms by all of it.
-fn look(rules: &ModelRules, window: &ModelWindow, evidence: &mut Evidence) -> Option<Comparison> {
+fn look(rules: &ModelRules, window: &ModelWindow, memory: &mut ModelMemory) -> Option<Comparison> {
+    let ModelMemory { evidence, dispersion, .. } = memory;
     let VerdictRules::Budget(budget) = &rules.verdicts else { return None };
     let (policy, plan) = (&rules.policy, &rules.plan);
     let terms = Terms { alpha: policy.alpha, tolerance: budget.tolerance, weight: policy.canary_weight };
-    if !evidence.add(plan, window, &terms) {
+    if !evidence.add(plan, window, &terms, dispersion) {
         return None;
     }
     let (stable, canary) = (evidence.head.stable.clone(), evidence.head.canary.clone());
     let expected = Expectations::new(policy, [&stable, &canary], window.end);
-    evidence.compare(plan, &terms, &|series| expected.cover(series))
+    evidence.compare(plan, &terms, dispersion, &|series| expected.cover(series))
+}
+
+/// Of a window of one pane.
+fn panes_per_day(pane: &ModelWindow) -> u32 {
+    (86_400_000 / (pane.end.0 - pane.start.0).max(1)).max(1) as u32
 }
 
 /// Measures a window, gives its verdicts, and decides.
 pub fn evaluate(rules: &ModelRules, window: &ModelWindow, memory: &mut ModelMemory) -> Conclusion {
-    let measurements = measure(&rules.plan, window);
+    let measurements = measure(&rules.plan, window, &memory.dispersion);
     let watched = rules.plan.watched();
     let reports = build_reports(watched, window, &measurements, &rules.verdicts, &mut memory.streaks);
-    let comparison = look(rules, window, &mut memory.evidence);
+    let comparison = look(rules, window, memory);
+    let self_check = memory.self_check.add(&rules.plan, window, &memory.dispersion);
+    if matches!(rules.verdicts, VerdictRules::Budget(_)) {
+        memory.dispersion.add(&rules.plan, window, panes_per_day(window));
+    }
     let evaluation = Evaluation {
         watched,
         window,
@@ -84,6 +104,7 @@ pub fn evaluate(rules: &ModelRules, window: &ModelWindow, memory: &mut ModelMemo
         reports: &reports,
         verdicts: &rules.verdicts,
         comparison: comparison.as_ref(),
+        self_check,
     };
     let outcome = step(&rules.policy, &evaluation, &mut memory.rollout);
     Conclusion {
@@ -92,5 +113,6 @@ pub fn evaluate(rules: &ModelRules, window: &ModelWindow, memory: &mut ModelMemo
         reason: outcome.reason,
         actions: outcome.actions,
         alerts: outcome.alerts,
+        self_check,
     }
 }

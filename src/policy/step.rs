@@ -11,6 +11,7 @@ use crate::judge::arms;
 use crate::judge::evidence::Comparison;
 use crate::judge::measure::ArmMeasurement;
 use crate::judge::report::Report;
+use crate::judge::self_check::SelfCheckReport;
 use crate::judge::verdict::VerdictRules;
 use crate::judge::window::ModelWindow;
 
@@ -24,6 +25,8 @@ pub struct Evaluation<'a> {
     pub verdicts: &'a VerdictRules,
     /// With a budget, for a pane that became evidence: the arms as far as they have been seen.
     pub comparison: Option<&'a Comparison>,
+    /// What the A/A test has come to, after a pane that it took in.
+    pub self_check: Option<SelfCheckReport>,
 }
 
 /// What follows from a window.
@@ -50,6 +53,7 @@ pub fn step(config: &PolicyConfig, evaluation: &Evaluation<'_>, state: &mut Roll
     let mut outcome = decide(config, evaluation, state);
     outcome.alerts.extend(alerts::incomplete(evaluation, state));
     outcome.alerts.extend(alerts::drift(evaluation, state));
+    outcome.alerts.extend(alerts::self_check(evaluation, state));
     outcome
 }
 

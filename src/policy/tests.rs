@@ -47,6 +47,7 @@ impl Run {
             reports: &reports,
             verdicts: &self.verdicts,
             comparison: None,
+            self_check: None,
         };
         step(&self.config, &evaluation, &mut self.state)
     }

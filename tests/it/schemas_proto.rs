@@ -77,6 +77,7 @@ fn the_protobuf_schema_is_the_code_s() {
     in_code(&read("src/tally/record.rs"), &mut code);
     in_code(&read("src/judge/state.rs"), &mut code);
     in_code(&read("src/judge/evidence/record.rs"), &mut code);
+    in_code(&read("src/judge/dispersion.rs"), &mut code);
     let schema = in_schema(&read("schemas/tidegate.proto"));
     assert!(code.len() >= 10 && code["Delta"].len() == 10, "{code:#?}");
     assert_eq!(schema, code);

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 use tidegate::event::{EventTime, Outcome, Role, SeriesKind};
 use tidegate::judge::report::{
-    EffectReport, KsReport, LatencyReport, MeasuredOf, PsiReport, QuantileReport, RatioReport, Reference,
-    Report, SeriesReport, ServiceReport, Verdict, Window,
+    EffectReport, KsReport, LatencyReport, MeasuredOf, PsiReport, QuantileReport, QuantilesReport,
+    RatioReport, Reference, Report, SeriesReport, ServiceReport, Verdict, WassersteinReport, Window,
 };
 use tidegate::policy::action::{Action, ActionOutcome, Alert, Decision, Finding, RolloutRef};
 use tidegate::policy::schema_break::SchemaBreak;
@@ -59,8 +59,18 @@ pub fn report() -> Report {
         unseen_ratio: None,
         out_of_range_ratio: Some(0.002),
         ks: Some(KsReport { statistic: 0.1, upper: 0.101, p_value: 0.5 }),
-        psi: Some(PsiReport { value: 0.02, p_value: 0.9 }),
+        psi: Some(PsiReport { value: 0.02, p_value: 0.9, corrected: 0.0 }),
         js: Some(0.03),
+        hellinger: Some(0.02),
+        total_variation: Some(0.03),
+        wasserstein: Some(WassersteinReport { lower: 0.1, upper: Some(0.2), normed: Some(0.01) }),
+        quantiles: Some(QuantilesReport {
+            p05: Some(1.0),
+            p25: Some(2.0),
+            p50: Some(3.0),
+            p75: Some(4.0),
+            p95: None,
+        }),
         verdict: Verdict::Healthy,
         effect: Some(EffectReport {
             metric: "ks".to_owned(),
@@ -87,6 +97,7 @@ pub fn report() -> Report {
             scale: 1,
         },
         revision: 0,
+        baseline_age_seconds: Some(86_400.0),
         events: 1_003,
         traffic_share: 0.9,
         series: vec![series],

@@ -249,8 +249,8 @@ mod tests {
             version: "v1".to_owned(),
             rows: reference.len() as u64,
             created: EventTime(0),
-            times: None,
             held_out: false,
+            times: None,
             series: vec![Arc::new(series)],
         };
         let id = ModelId { namespace: "ml".to_owned(), name: "m".to_owned() };

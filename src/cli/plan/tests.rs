@@ -18,8 +18,8 @@ pub fn configured(rows: usize, model: &str) -> (tempfile::TempDir, PathBuf) {
             version: version.to_owned(),
             rows: rows as u64,
             created: EventTime(0),
-            times: None,
             held_out: true,
+            times: None,
             series: series.to_vec(),
         };
         file::write(&baseline, &folder.path().join(format!("{version}.parquet"))).expect("written");

@@ -4,6 +4,7 @@ use super::series::SeriesEvidence;
 use super::{Evidence, pane};
 use crate::baseline::VersionIndex;
 use crate::event::{SeriesKind, SeriesOf};
+use crate::judge::dispersion::Dispersion;
 use crate::judge::plan::{MeasurePlan, SeriesPlan, VersionPlan};
 use crate::stats::sequential::holm;
 use crate::stats::sequential::joint::{self, Input, Joint};
@@ -11,6 +12,9 @@ use crate::stats::sequential::stratified::{Difference, Stratified};
 
 /// Panes after which the spread of J is taken as measured.
 const PANES_FOR_SPREAD: u64 = 8;
+
+/// A series' plan, its evidence, and stable's φ.
+type Held<'a> = (&'a SeriesPlan, &'a SeriesEvidence, f64);
 
 /// What evidence is taken and judged by.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,6 +33,8 @@ pub struct Comparison {
     pub stable: VersionIndex,
     pub canary: VersionIndex,
     pub panes: u64,
+    /// Whether φ of stable is known: before that nothing is looked at.
+    pub ready: bool,
     pub canary_events: u64,
     pub stable_events: u64,
     /// Differences of at most this are none.
@@ -44,6 +50,17 @@ pub struct Comparison {
     pub stable_moved: Option<(String, f64)>,
     /// The sequential p-value of the split of the traffic; `None` while its weight is not known.
     pub split_p_value: Option<f64>,
+    /// `None` while an arm has no answers.
+    pub errors: Option<ErrorRates>,
+}
+
+/// The arms' shares of answers that are errors.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ErrorRates {
+    pub canary: f64,
+    pub stable: f64,
+    /// The sequential p-value of "the canary's is higher by no more than is let pass".
+    pub p_value: f64,
 }
 
 /// One series of both arms.
@@ -72,9 +89,15 @@ pub struct Compared {
 }
 
 /// Takes a look at a series, when one is due, and begins its next epoch.
-pub(super) fn look(held: &mut SeriesEvidence, plan: &SeriesPlan, stable: &VersionPlan, terms: &Terms) {
+pub(super) fn look(
+    held: &mut SeriesEvidence,
+    plan: &SeriesPlan,
+    stable: &VersionPlan,
+    terms: &Terms,
+    phi: f64,
+) {
     held.turn_epoch();
-    held.look(|strata, phi| Some(difference(strata, phi, plan, stable)?.z(terms.tolerance)));
+    held.look(|strata| Some(difference(strata, phi, plan, stable)?.z(terms.tolerance)));
 }
 
 fn difference(strata: &Stratified, phi: f64, plan: &SeriesPlan, stable: &VersionPlan) -> Option<Difference> {
@@ -93,6 +116,7 @@ pub(super) fn compare(
     evidence: &Evidence,
     plan: &MeasurePlan,
     terms: &Terms,
+    dispersion: &Dispersion,
     left_out: &dyn Fn(&str) -> bool,
 ) -> Option<Comparison> {
     let head = &evidence.head;
@@ -100,11 +124,17 @@ pub(super) fn compare(
     let (stable, canary) = (version(&head.stable)?, version(&head.canary)?);
     let (stable_plan, canary_plan) =
         (plan.versions.get(stable as usize)?, plan.versions.get(canary as usize)?);
-    let of = |kind: SeriesOf| -> Vec<(&SeriesPlan, &SeriesEvidence)> {
+    let of = |kind: SeriesOf| -> Vec<Held<'_>> {
         let held = |series: &'_ SeriesPlan| evidence.series.get(&(kind, series.reference.name.clone()));
         let counts = |series: &&SeriesPlan| series.reference.of == kind && !left_out(&series.reference.name);
         let of_kind = canary_plan.series.iter().filter(counts);
-        of_kind.filter_map(|series| Some((series, held(series)?))).collect()
+        of_kind
+            .filter_map(|series| {
+                let phi = dispersion.phi(&head.stable, kind, &series.reference.name);
+                let held = held(series)?;
+                Some((series, held, phi.max(held.unit_phi())))
+            })
+            .collect()
     };
     let (inputs, answers) = (of(SeriesOf::Feature), of(SeriesOf::Prediction));
     let level = terms.alpha / 2.0;
@@ -113,6 +143,7 @@ pub(super) fn compare(
         stable: index(stable),
         canary: index(canary),
         panes: head.panes,
+        ready: dispersion.is_known(&head.stable),
         canary_events: head.canary_events,
         stable_events: head.stable_events,
         tolerance: terms.tolerance,
@@ -120,19 +151,25 @@ pub(super) fn compare(
         answers: together(&answers, stable_plan, level, false),
         joint: joint_of(&inputs, stable_plan, head.spread()),
         stable_moved: stable_moved(inputs.iter().chain(&answers), stable_plan, level),
+        errors: errors(head),
         split_p_value: terms.weight.map(|_| head.ratio().p_value()),
     })
 }
 
+fn errors(head: &super::EvidenceHead) -> Option<ErrorRates> {
+    let bets = head.errors();
+    let wealth = bets.wealth();
+    let share = |counts: &[u64]| {
+        let all = counts.iter().sum::<u64>();
+        (all > 0).then(|| counts[0] as f64 / all as f64)
+    };
+    let (canary, stable) = (share(&wealth.canary)?, share(&wealth.stable)?);
+    Some(ErrorRates { canary, stable, p_value: bets.p_value() })
+}
+
 /// Series that share one level: Holm's rule over their values and, of inputs, their missing values.
-fn together(
-    series: &[(&SeriesPlan, &SeriesEvidence)],
-    stable: &VersionPlan,
-    level: f64,
-    with_missing: bool,
-) -> Vec<Compared> {
-    let mut found: Vec<Compared> =
-        series.iter().filter_map(|(plan, held)| compared(plan, held, stable, level)).collect();
+fn together(series: &[Held<'_>], stable: &VersionPlan, level: f64, with_missing: bool) -> Vec<Compared> {
+    let mut found: Vec<Compared> = series.iter().filter_map(|held| compared(held, stable, level)).collect();
     let mut p_values: Vec<f64> = found.iter().map(|one| one.p_value).collect();
     if with_missing {
         p_values.extend(found.iter().map(|one| one.missing_p_value));
@@ -146,8 +183,8 @@ fn together(
     found
 }
 
-fn compared(plan: &SeriesPlan, held: &SeriesEvidence, stable: &VersionPlan, level: f64) -> Option<Compared> {
-    let found = difference(&held.strata, held.phi(), plan, stable)?;
+fn compared(&(plan, held, phi): &Held<'_>, stable: &VersionPlan, level: f64) -> Option<Compared> {
+    let found = difference(&held.strata, phi, plan, stable)?;
     let critical = held.looks.critical_value(level);
     let wealth = held.missing.wealth();
     let share = |counts: &[u64]| counts[0] as f64 / (counts.iter().sum::<u64>() as f64).max(1.0);
@@ -167,13 +204,9 @@ fn compared(plan: &SeriesPlan, held: &SeriesEvidence, stable: &VersionPlan, leve
     })
 }
 
-fn joint_of(
-    inputs: &[(&SeriesPlan, &SeriesEvidence)],
-    stable: &VersionPlan,
-    spread: joint::Spread,
-) -> Option<Joint> {
-    let of_one = |(plan, held): &(&SeriesPlan, &SeriesEvidence)| {
-        let found = difference(&held.strata, held.phi(), plan, stable)?;
+fn joint_of(inputs: &[Held<'_>], stable: &VersionPlan, spread: joint::Spread) -> Option<Joint> {
+    let of_one = |&(plan, held, phi): &Held<'_>| {
+        let found = difference(&held.strata, phi, plan, stable)?;
         Some(Input { distance: found.statistic, n_e: found.n_eff })
     };
     let all: Vec<Input> = inputs.iter().map(of_one).collect::<Option<_>>()?;
@@ -189,11 +222,11 @@ fn joint_of(
 /// The upper bound of how far stable's series are from their own baselines, of the series where it is largest:
 /// `sup|F̄_s − F_m| + c·sqrt(φ/n_s + 1/m)`, F̄_s the mean over panes weighed as in Δ.
 fn stable_moved<'a>(
-    series: impl Iterator<Item = &'a (&'a SeriesPlan, &'a SeriesEvidence)>,
+    series: impl Iterator<Item = &'a Held<'a>>,
     stable: &VersionPlan,
     level: f64,
 ) -> Option<(String, f64)> {
-    let of_one = |(plan, held): &(&SeriesPlan, &SeriesEvidence)| {
+    let of_one = |&(plan, held, phi): &Held<'_>| {
         let strata = held.strata.strata();
         let theirs = &stable.series[stable.find(plan.reference.of, &plan.reference.name)?];
         let counts = &theirs.reference.counts;
@@ -211,7 +244,7 @@ fn stable_moved<'a>(
             of_reference += count;
             largest = largest.max((live - of_reference as f64 / m).abs());
         }
-        let n = strata.stable_events as f64 / held.phi();
+        let n = strata.stable_events as f64 / phi;
         let reach = held.looks.critical_value(level) * (1.0 / n + 1.0 / m).sqrt();
         Some((plan.reference.name.clone(), largest + reach))
     };

@@ -13,19 +13,26 @@ mod thin;
 #[cfg(test)]
 mod tests;
 
-pub use compare::{Compared, Comparison, Terms};
+pub use compare::{Compared, Comparison, ErrorRates, Terms};
 pub use record::EvidenceRecord;
 pub use series::SeriesEvidence;
 pub use thin::Thin;
 
 use super::arms;
+use super::dispersion::Dispersion;
 use super::plan::MeasurePlan;
+use super::service::Service;
 use super::window::{ArmWindow, ModelWindow};
 use crate::event::{ModelId, SeriesOf};
+use crate::stats::rates::Change;
+use crate::stats::sequential::betting::{self, Betting, Wealth};
 use crate::stats::sequential::joint::{Input, Spread};
 use crate::stats::sequential::srm::{DEFAULT_TOLERANCE, SampleRatio, Split};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// A rise of the error rate by up to this is let pass.
+const ERROR_TOLERANCE: f64 = 0.005;
 
 /// The evidence of one rollout: of one canary version beside one stable version. Bounded by their series.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -48,6 +55,18 @@ pub struct EvidenceHead {
     spread: SpreadRecord,
     /// Of the sample ratio, where the weight is known.
     ratio: RatioRecord,
+    /// Of the answers that are errors.
+    #[serde(default)]
+    errors: ErrorsRecord,
+}
+
+/// Bets on the canary's errors: answers that are errors and that are none, of either arm.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+struct ErrorsRecord {
+    canary: [u64; 2],
+    stable: [u64; 2],
+    ln_wealth: f64,
+    largest_ln_wealth: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -73,20 +92,31 @@ impl Evidence {
     }
 
     /// Takes a window in, if it is a pane that can be evidence: of one pane, complete, seen for the first time,
-    /// and with both arms in it. `true` when it was. `weight`: the canary's share of the traffic as its owner
-    /// has set it, where that is known.
-    pub fn add(&mut self, plan: &MeasurePlan, window: &ModelWindow, terms: &Terms) -> bool {
+    /// and with both arms in it. `true` when it was. `dispersion`: stable's φ, known without this window.
+    pub fn add(
+        &mut self,
+        plan: &MeasurePlan,
+        window: &ModelWindow,
+        terms: &Terms,
+        dispersion: &Dispersion,
+    ) -> bool {
         let complete = window.arms.iter().all(|arm| arm.complete);
         if window.scale != 1 || window.revised || !complete {
             return false;
         }
         let arms = arms::resolve(plan.watched(), window);
         let (Some(stable), Some(canary)) = (arms.stable, arms.canary) else { return false };
-        self.add_pane(plan, &window.arms[stable], &window.arms[canary], terms);
+        self.add_pane(plan, [&window.arms[stable], &window.arms[canary]], terms, dispersion);
         true
     }
 
-    fn add_pane(&mut self, plan: &MeasurePlan, stable: &ArmWindow, canary: &ArmWindow, terms: &Terms) {
+    fn add_pane(
+        &mut self,
+        plan: &MeasurePlan,
+        [stable, canary]: [&ArmWindow; 2],
+        terms: &Terms,
+        dispersion: &Dispersion,
+    ) {
         let name = |arm: &ArmWindow| {
             plan.watched().versions.get(arm.version.version as usize).map_or("", |one| &one.version)
         };
@@ -102,7 +132,8 @@ impl Evidence {
             ratio.add(share, DEFAULT_TOLERANCE, split);
             self.head.set_ratio(ratio);
         }
-        let mut inputs = Vec::new();
+        self.head.add_errors(&canary.service, &stable.service);
+        let (mut inputs, known) = (Vec::new(), dispersion.is_known(&self.head.stable));
         for (series, counts) in canary_plan.series.iter().zip(&canary.series) {
             let Some(pane) = pane::of_series(series, counts, (stable_plan, stable)) else { continue };
             let key = (series.reference.of, series.reference.name.clone());
@@ -111,10 +142,15 @@ impl Evidence {
                 // Other cells: what was seen on the old ones cannot go on.
                 *held = SeriesEvidence::new(&pane);
             }
-            if held.add(&pane, terms.tolerance) && series.reference.of == SeriesOf::Feature {
+            let of_panes = dispersion.phi(&self.head.stable, series.reference.of, &series.reference.name);
+            // Known without this pane.
+            let phi = of_panes.max(held.unit_phi());
+            if held.add(&pane, (terms.tolerance, phi), known) && series.reference.of == SeriesOf::Feature {
                 inputs.extend(distance(&pane.canary, &pane.stable));
             }
-            compare::look(held, series, stable_plan, terms);
+            if known {
+                compare::look(held, series, stable_plan, terms, phi);
+            }
         }
         if !inputs.is_empty() {
             let mut spread = self.head.spread();
@@ -137,9 +173,10 @@ impl Evidence {
         &self,
         plan: &MeasurePlan,
         terms: &Terms,
+        dispersion: &Dispersion,
         left_out: &dyn Fn(&str) -> bool,
     ) -> Option<Comparison> {
-        compare::compare(self, plan, terms, left_out)
+        compare::compare(self, plan, terms, dispersion, left_out)
     }
 
     /// What is to be stored of each series, for the model `id`.
@@ -158,6 +195,31 @@ impl Evidence {
 }
 
 impl EvidenceHead {
+    fn errors(&self) -> Betting {
+        let ErrorsRecord { canary, stable, ln_wealth, largest_ln_wealth } = self.errors;
+        let wealth =
+            Wealth { canary: canary.to_vec(), stable: stable.to_vec(), ln_wealth, largest_ln_wealth };
+        Betting::from_wealth(wealth).unwrap_or_else(Betting::of_rate)
+    }
+
+    fn add_errors(&mut self, canary: &Service, stable: &Service) {
+        if canary.answers == 0 || stable.answers == 0 {
+            return;
+        }
+        let split = |of: &Service| [of.errors, of.answers.saturating_sub(of.errors)];
+        let mut bets = self.errors();
+        let terms = betting::Terms { tolerance: ERROR_TOLERANCE, phi: 1.0, change: Change::Rose };
+        // A pane that cannot be counted changes nothing.
+        let _ = bets.add(&split(canary), &split(stable), terms);
+        let wealth = bets.wealth();
+        self.errors = ErrorsRecord {
+            canary: [wealth.canary[0], wealth.canary[1]],
+            stable: [wealth.stable[0], wealth.stable[1]],
+            ln_wealth: wealth.ln_wealth,
+            largest_ln_wealth: wealth.largest_ln_wealth,
+        };
+    }
+
     fn spread(&self) -> Spread {
         let SpreadRecord { comparisons, mean, squares } = self.spread;
         Spread { comparisons, mean, squares }

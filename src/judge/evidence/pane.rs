@@ -24,8 +24,8 @@ fn of_input(plan: &SeriesPlan, counts: &SeriesCounts, stable: Arm<'_>) -> Option
         layout: plan.grid_hash,
         canary: plan.thin.fold(&counts.cells),
         stable: plan.thin.fold(&other.cells),
-        below: plan.octiles.below(&other.cells),
         missing: [unusable(counts), unusable(other)],
+        units: other.units.clone(),
     })
 }
 
@@ -42,8 +42,8 @@ fn of_answer(plan: &SeriesPlan, counts: &SeriesCounts, (version, arm): Arm<'_>) 
         layout: plan.grid_hash ^ theirs.grid_hash.rotate_left(1),
         canary,
         stable,
-        below: theirs.octiles.below(&other.cells),
         missing: [unusable(counts), unusable(other)],
+        units: other.units.clone(),
     })
 }
 

@@ -2,10 +2,10 @@
 
 use super::EvidenceHead;
 use super::series::SeriesEvidence;
+use crate::cells::{UNIT_CELLS, runs};
 use crate::event::{ModelId, SeriesOf};
 use crate::stats::sequential::betting::{Betting, Wealth};
 use crate::stats::sequential::boundary::Looks;
-use crate::stats::sequential::dispersion::{Below, POINTS, PaneDispersion};
 use crate::stats::sequential::stratified::{Strata, Stratified};
 use crate::tally::{of_from_number, of_number};
 use prost::Message;
@@ -50,26 +50,20 @@ pub struct EvidenceRecord {
     pub last_look: f64,
     #[prost(double, tag = "15")]
     pub smallest_p: f64,
-    /// Values at or below seven octiles, and all: of the pane before, of all panes.
-    #[prost(uint64, repeated, tag = "16")]
-    pub previous_below: Vec<u64>,
-    #[prost(uint64, repeated, tag = "17")]
-    pub all_below: Vec<u64>,
-    #[prost(double, repeated, tag = "18")]
-    pub squares: Vec<f64>,
-    #[prost(double, tag = "19")]
-    pub inverse_sizes: f64,
     /// Rows without and with a usable value: of the canary, of stable.
-    #[prost(uint64, repeated, tag = "20")]
+    #[prost(uint64, repeated, tag = "16")]
     pub missing: Vec<u64>,
-    #[prost(double, tag = "21")]
+    #[prost(double, tag = "17")]
     pub ln_wealth: f64,
-    #[prost(double, tag = "22")]
+    #[prost(double, tag = "18")]
     pub largest_ln_wealth: f64,
-    #[prost(string, tag = "23")]
+    #[prost(string, tag = "19")]
     pub namespace: String,
-    #[prost(string, tag = "24")]
+    #[prost(string, tag = "20")]
     pub model: String,
+    /// Stable's values by unit bucket and octile, run-length coded.
+    #[prost(uint64, repeated, tag = "21")]
+    pub units: Vec<u64>,
 }
 
 impl EvidenceRecord {
@@ -80,7 +74,7 @@ impl EvidenceRecord {
         held: &SeriesEvidence,
     ) -> Self {
         let (strata, wealth) = (held.strata.strata(), held.missing.wealth());
-        let (looks, panes) = (held.looks, held.panes);
+        let looks = held.looks;
         EvidenceRecord {
             stable: head.stable.clone(),
             canary: head.canary.clone(),
@@ -97,15 +91,12 @@ impl EvidenceRecord {
             first_look: looks.first,
             last_look: looks.last,
             smallest_p: looks.smallest_p,
-            previous_below: below(panes.previous),
-            all_below: below(panes.all),
-            squares: panes.squares.to_vec(),
-            inverse_sizes: panes.inverse_sizes,
             missing: wealth.canary.iter().chain(&wealth.stable).copied().collect(),
             ln_wealth: wealth.ln_wealth,
             largest_ln_wealth: wealth.largest_ln_wealth,
             namespace: id.namespace.clone(),
             model: id.name.clone(),
+            units: runs::encode(&held.units[..]),
         }
     }
 
@@ -145,28 +136,15 @@ impl EvidenceRecord {
             last: self.last_look,
             smallest_p: self.smallest_p,
         };
-        let panes = PaneDispersion {
-            previous: read_below(&self.previous_below)?,
-            all: read_below(&self.all_below)?,
-            squares: self.squares.clone().try_into().ok()?,
-            inverse_sizes: self.inverse_sizes,
-        };
+        let units: Box<[u64; UNIT_CELLS]> =
+            runs::decode(&self.units, UNIT_CELLS).ok()?.into_boxed_slice().try_into().ok()?;
         let held = SeriesEvidence {
             layout: self.layout,
             strata: Stratified::from_strata(strata)?,
             looks,
-            panes,
             missing: Betting::from_wealth(wealth)?,
+            units,
         };
         Some(((of_from_number(self.of)?, self.series.clone()), held))
     }
-}
-
-fn below(of: Below) -> Vec<u64> {
-    of.at_points.iter().copied().chain([of.values]).collect()
-}
-
-fn read_below(numbers: &[u64]) -> Option<Below> {
-    let (at_points, values) = numbers.split_at_checked(POINTS)?;
-    Some(Below { at_points: at_points.try_into().ok()?, values: *values.first()? })
 }

@@ -1,9 +1,10 @@
 //! What a rollout has shown of one series so far.
 
+use crate::cells::{OCTILE_BINS, UNIT_CELLS};
 use crate::stats::rates::Change;
 use crate::stats::sequential::betting::{Betting, Terms};
 use crate::stats::sequential::boundary::{DEFAULT_HORIZON, Looks};
-use crate::stats::sequential::dispersion::{Below, PaneDispersion};
+use crate::stats::sequential::dispersion::{self, Below};
 use crate::stats::sequential::stratified::Stratified;
 
 /// One pane of one series: both arms on the same cells.
@@ -13,10 +14,10 @@ pub(super) struct Pane {
     pub layout: u64,
     pub canary: Vec<u64>,
     pub stable: Vec<u64>,
-    /// Stable's values below the octiles of its reference, for φ.
-    pub below: Below,
     /// Rows without and with a usable value: canary, stable.
     pub missing: [[u64; 2]; 2],
+    /// Stable's values by unit bucket and octile, for φ_u.
+    pub units: Option<Box<[u64; UNIT_CELLS]>>,
 }
 
 /// The sums of one series over the panes of a rollout. Bounded by the series' cells; see
@@ -26,8 +27,9 @@ pub struct SeriesEvidence {
     pub(super) layout: u64,
     pub(super) strata: Stratified,
     pub(super) looks: Looks,
-    pub(super) panes: PaneDispersion,
     pub(super) missing: Betting,
+    /// Stable's values by unit bucket and octile, over the whole rollout.
+    pub(super) units: Box<[u64; UNIT_CELLS]>,
 }
 
 impl SeriesEvidence {
@@ -36,26 +38,32 @@ impl SeriesEvidence {
             layout: pane.layout,
             strata: Stratified::new(pane.canary.len()),
             looks: Looks::new(DEFAULT_HORIZON),
-            panes: PaneDispersion::default(),
             missing: Betting::of_rate(),
+            units: Box::new([0; UNIT_CELLS]),
         }
     }
 
-    /// Adds a pane; `true` when the arms could be compared in it.
-    pub(super) fn add(&mut self, pane: &Pane, tolerance: f64) -> bool {
-        let phi = self.phi();
-        let [canary, stable] = pane.missing;
-        // Terms of the bet come from the panes before: φ, too, is known without this one.
-        let terms = Terms { tolerance, phi, change: Change::Differs };
-        // A pane that cannot be counted changes nothing.
-        let _ = self.missing.add(&canary, &stable, terms);
-        self.panes.add(pane.below);
+    /// Adds a pane of values with the autocorrelation factor `phi`, known without this pane; `true` when the arms
+    /// could be compared in it. `bets`: φ is known, so that bets on the missing values may be placed.
+    pub(super) fn add(&mut self, pane: &Pane, (tolerance, phi): (f64, f64), bets: bool) -> bool {
+        if bets {
+            let [canary, stable] = pane.missing;
+            let terms = Terms { tolerance, phi, change: Change::Differs };
+            // A pane that cannot be counted changes nothing.
+            let _ = self.missing.add(&canary, &stable, terms);
+        }
+        for (sum, count) in self.units.iter_mut().zip(pane.units.iter().flat_map(|units| units.iter())) {
+            *sum = sum.saturating_add(*count);
+        }
         self.strata.add(&pane.canary, &pane.stable)
     }
 
-    /// φ of the stable arm, from successive panes; at least 1 (statistics.md §4.4).
-    pub fn phi(&self) -> f64 {
-        self.panes.phi().unwrap_or(1.0).max(1.0)
+    /// φ_u: how much more than independent values the buckets of stable's units differ; at least 1
+    /// (statistics.md §9.5).
+    pub(super) fn unit_phi(&self) -> f64 {
+        let (bins, _) = self.units.as_chunks::<OCTILE_BINS>();
+        let buckets: Vec<Below> = bins.iter().map(below_octiles).collect();
+        dispersion::of_units(&buckets).unwrap_or(1.0).max(1.0)
     }
 
     /// Begins the next epoch when the information has outgrown this one (statistics.md §4.5).
@@ -67,15 +75,27 @@ impl SeriesEvidence {
     }
 
     /// Takes a look at z, if one is due; z is asked for only then.
-    pub(super) fn look(&mut self, z: impl FnOnce(&Stratified, f64) -> Option<f64>) {
+    pub(super) fn look(&mut self, z: impl FnOnce(&Stratified) -> Option<f64>) {
         let (information, events) = {
             let strata = self.strata.strata();
             (strata.information, strata.canary_events)
         };
         if self.looks.is_due(information, events)
-            && let Some(z) = z(&self.strata, self.phi())
+            && let Some(z) = z(&self.strata)
         {
             self.looks.take(information, z);
         }
     }
+}
+
+/// Counts of the bins between seven octiles → counts at or below each.
+fn below_octiles(bins: &[u64; OCTILE_BINS]) -> Below {
+    let mut below = Below::default();
+    for (bin, count) in bins.iter().enumerate() {
+        below.values = below.values.saturating_add(*count);
+        if let Some(at_point) = below.at_points.get_mut(bin) {
+            *at_point = below.values;
+        }
+    }
+    below
 }

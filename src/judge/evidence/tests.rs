@@ -1,5 +1,6 @@
 use super::{Evidence, EvidenceHead, Terms};
 use crate::event::SeriesOf;
+use crate::judge::dispersion::Dispersion;
 use crate::judge::fixture::{self, HEALTHY, Traffic, watched, window};
 use crate::judge::plan::MeasurePlan;
 use crate::judge::window::ModelWindow;
@@ -7,6 +8,21 @@ use crate::judge::window::ModelWindow;
 const TERMS: Terms = Terms { alpha: 0.01, tolerance: 0.02, weight: None };
 const STABLE: Traffic = Traffic { events: 450, ..HEALTHY };
 const CANARY: Traffic = Traffic { events: 50, ..HEALTHY };
+
+/// φ is known, and near 1.
+fn quiet() -> Dispersion {
+    static QUIET: std::sync::OnceLock<Dispersion> = std::sync::OnceLock::new();
+    let made = || {
+        let (plan, mut dispersion) = (MeasurePlan::new(&watched(true)), Dispersion::default());
+        for number in 0..10 {
+            let mut pane = window(plan.watched(), -number, STABLE, CANARY, 12);
+            pane.arms.truncate(1);
+            dispersion.add(&plan, &pane, 1_440);
+        }
+        dispersion
+    };
+    QUIET.get_or_init(made).clone()
+}
 
 struct Run {
     plan: MeasurePlan,
@@ -27,12 +43,12 @@ impl Run {
     fn take(&mut self, panes: usize, stable: Traffic, canary: Traffic) {
         for _ in 0..panes {
             let pane = self.pane(stable, canary);
-            assert!(self.evidence.add(&self.plan, &pane, &TERMS));
+            assert!(self.evidence.add(&self.plan, &pane, &TERMS, &quiet()));
         }
     }
 
     fn compare(&self) -> super::Comparison {
-        self.evidence.compare(&self.plan, &TERMS, &|_| false).expect("panes were seen")
+        self.evidence.compare(&self.plan, &TERMS, &quiet(), &|_| false).expect("panes were seen")
     }
 }
 
@@ -84,7 +100,8 @@ fn what_differs_is_found_with_its_size() {
     assert!(input("amount").differs && !input("country").differs);
     assert!(input("age").missing_differs && !input("amount").missing_differs, "{:?}", input("age"));
     assert!(found.joint.expect("inputs").statistic > 0.1);
-    let without = run.evidence.compare(&run.plan, &TERMS, &|series| series == "amount").expect("seen");
+    let without =
+        run.evidence.compare(&run.plan, &TERMS, &quiet(), &|series| series == "amount").expect("seen");
     assert!(without.inputs.iter().all(|one| one.name != "amount" && !one.differs));
     assert!(without.joint.expect("inputs").statistic < 0.1);
 }
@@ -104,8 +121,8 @@ fn evidence_survives_storing_and_goes_on_to_the_last_bit() {
     assert_eq!(restored, run.evidence);
     for _ in 0..5 {
         let pane = run.pane(STABLE, CANARY);
-        run.evidence.add(&run.plan, &pane, &TERMS);
-        restored.add(&run.plan, &pane, &TERMS);
+        run.evidence.add(&run.plan, &pane, &TERMS, &quiet());
+        restored.add(&run.plan, &pane, &TERMS, &quiet());
     }
     assert_eq!(restored, run.evidence);
 }
@@ -122,7 +139,7 @@ fn stored_evidence_that_cannot_be_right_is_begun_anew() {
     wrong[1].canary_shares[0] = f64::NAN;
     wrong[2].missing.pop();
     wrong[3].of = 7;
-    wrong[4].all_below.truncate(3);
+    wrong[4].ln_wealth = f64::INFINITY;
     wrong.iter().for_each(|record| others.restore(record));
     assert_eq!(others.records(&id).count(), 0);
     others.restore(&record);
@@ -145,7 +162,7 @@ fn only_whole_panes_seen_for_the_first_time_are_evidence() {
         incomplete,
         lone,
     ] {
-        assert!(!run.evidence.add(&run.plan, &other, &TERMS));
+        assert!(!run.evidence.add(&run.plan, &other, &TERMS, &quiet()));
     }
     assert_eq!(run.evidence, before);
     let mut other = pane.clone();
@@ -153,7 +170,7 @@ fn only_whole_panes_seen_for_the_first_time_are_evidence() {
     other.arms[1] = fixture::arm(run.plan.watched(), 2, CANARY, &mut random);
     let fixed = crate::baseline::Rollout::Fixed { stable: "v1".to_owned(), canary: Some("v3".to_owned()) };
     let plan = MeasurePlan::new(&fixture::with_rollout(fixed, true));
-    assert!(run.evidence.add(&plan, &other, &TERMS));
+    assert!(run.evidence.add(&plan, &other, &TERMS, &quiet()));
     assert_eq!((run.evidence.head.canary.as_str(), run.evidence.head.panes), ("v3", 1));
     assert!(run.evidence.series.contains_key(&(SeriesOf::Prediction, "score".to_owned())));
 }
@@ -165,9 +182,9 @@ fn a_wrong_split_is_noticed_where_the_weight_is_known() {
         let mut run = Run::new();
         for _ in 0..60 {
             let pane = run.pane(STABLE, Traffic { events, ..CANARY });
-            run.evidence.add(&run.plan, &pane, &terms);
+            run.evidence.add(&run.plan, &pane, &terms, &quiet());
         }
-        let p = run.evidence.compare(&run.plan, &terms, &|_| false).expect("seen").split_p_value;
+        let p = run.evidence.compare(&run.plan, &terms, &quiet(), &|_| false).expect("seen").split_p_value;
         assert_eq!(p.expect("the weight is known") < 1e-3, wrong, "{events}: {p:?}");
     }
 }
