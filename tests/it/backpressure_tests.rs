@@ -20,7 +20,7 @@ fn signal(pid: u32, name: &str) {
 }
 
 #[test]
-fn a_broker_that_is_silent_for_eight_seconds_in_a_flush_costs_no_membership_and_no_event() {
+fn a_broker_that_is_silent_for_eight_seconds_in_a_flush_costs_readers_no_membership_and_no_event() {
     // The broker forgets members it has not heard of, and after a pause it counts the time that it slept: its
     // patience is longer than that here, so that a lost membership would be our doing.
     let patient = |broker: &Broker| broker.set_properties("group.consumer.session.timeout.ms=30000\n");
