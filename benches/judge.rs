@@ -1,5 +1,5 @@
 //! Measures one window of 51 numeric series on 2,000 cut points, of stable against its baseline and of the
-//! canary against its baseline and stable.
+//! canary against its baseline and stable; and evaluates windows of all four scales to the decision.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -10,7 +10,10 @@ use tidegate::event::{EventTime, ModelId, SeriesKind, SeriesOf};
 use tidegate::judge::dispersion::Dispersion;
 use tidegate::judge::measure::measure;
 use tidegate::judge::plan::MeasurePlan;
+use tidegate::judge::verdict::{Budget, BudgetConfig, VerdictRules};
 use tidegate::judge::window::{ArmWindow, ModelWindow, SeriesCounts};
+use tidegate::policy::PolicyConfig;
+use tidegate::policy::evaluate::{ModelMemory, ModelRules, evaluate};
 
 const SERIES: usize = 51;
 const CUTS: usize = 2_000;
@@ -82,5 +85,37 @@ fn window_of_51_series(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, window_of_51_series);
+/// One evaluation: measured against baseline and stable, judged within a budget, compared over the rollout and
+/// decided, at each of the four scales.
+fn evaluation_of_51_series(criterion: &mut Criterion) {
+    let mut random = fastrand::Rng::with_seed(2);
+    let id = ModelId { namespace: "bench".to_owned(), name: "bench".to_owned() };
+    let rollout = Rollout::Fixed { stable: "v1".to_owned(), canary: Some("v2".to_owned()) };
+    let baselines = [baseline("v1", &mut random), baseline("v2", &mut random)];
+    let watched = WatchedModel::new(id, rollout, &baselines).expect("stable has a baseline");
+    let plan = MeasurePlan::new(&watched);
+    let verdicts = VerdictRules::Budget(Budget::new(&BudgetConfig::default(), &plan, 60_000));
+    let rules = ModelRules { plan, verdicts, policy: PolicyConfig::default() };
+    let arms = vec![arm(0, &mut random), arm(1, &mut random)];
+    let window = |scale: u32| ModelWindow {
+        model: 0,
+        start: EventTime(0),
+        end: EventTime(i64::from(scale) * 60_000),
+        scale,
+        revised: false,
+        arms: arms.clone(),
+    };
+    let windows = [1, 4, 16, 64].map(window);
+    let mut memory = ModelMemory::default();
+    criterion.bench_function("evaluate/51_series_4_scales_2_references", |bencher| {
+        bencher.iter(|| {
+            windows
+                .iter()
+                .map(|one| evaluate(&rules, black_box(one), &mut memory).reports.len())
+                .sum::<usize>()
+        });
+    });
+}
+
+criterion_group!(benches, window_of_51_series, evaluation_of_51_series);
 criterion_main!(benches);
