@@ -19,7 +19,7 @@ use crate::stats::sequential::boundary::LEAST_CANARY_EVENTS;
 /// A split of the traffic less likely than this is wrong (statistics.md §9.6).
 const SPLIT_LEVEL: f64 = 1e-3;
 /// So is a canary that fails more often than stable: a guardrail with a level of its own, which needs no blame.
-const ERROR_LEVEL: f64 = 1e-3;
+pub(super) const ERROR_LEVEL: f64 = 1e-3;
 
 /// What is expected of a rollout's series at a time.
 pub(super) struct Expectations<'a> {

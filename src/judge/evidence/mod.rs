@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A rise of the error rate by up to this is let pass.
-const ERROR_TOLERANCE: f64 = 0.005;
+pub const ERROR_TOLERANCE: f64 = 0.005;
 
 /// The evidence of one rollout: of one canary version beside one stable version. Bounded by their series.
 #[derive(Debug, Clone, PartialEq, Default)]

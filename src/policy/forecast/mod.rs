@@ -18,6 +18,8 @@ pub use reference::{ReferenceSight, reference_sights};
 
 use super::PolicyConfig;
 use super::action::Decision;
+use super::canary::ERROR_LEVEL;
+use crate::judge::evidence::ERROR_TOLERANCE;
 use crate::stats::bounds::smallest_detectable_shift;
 use crate::stats::sequential::boundary::{DEFAULT_HORIZON, Looks};
 use crate::stats::sequential::joint::{self, Input};
@@ -69,7 +71,7 @@ pub struct StepSight {
     pub answer: Option<f64>,
     /// The smallest D of an input that is seen: `δ0 + c/√(I/φ)`.
     pub input: Option<f64>,
-    /// The smallest rise of the error rate that is seen.
+    /// The smallest rise of the error rate that is seen (and rolled back: a guardrail with a level of its own).
     pub error_rise: Option<f64>,
     /// The smallest PIT-D that is rolled back, everything else being healthy.
     pub rollback: Option<f64>,
@@ -222,7 +224,7 @@ impl<'a> Eyes<'a> {
             stable_events: walk.stable_events,
             answer: self.answer(walk, seen),
             input: smaller(seen.input, walk.looks().and_then(|looks| self.input_at(&looks))),
-            error_rise: walk.error_rise(self.ramp.error_rate, self.policy.alpha, self.tolerance),
+            error_rise: walk.error_rise(self.ramp.error_rate, ERROR_LEVEL, ERROR_TOLERANCE),
             rollback: self.rollback(walk, seen),
         }
     }

@@ -87,7 +87,7 @@ fn power_of_errors(rng: &mut Rng, panes: u64, rise: f64) -> f64 {
     let mut found = 0;
     for _ in 0..RUNS {
         let mut test = Betting::of_rate();
-        let terms = Terms { tolerance: TOLERANCE, phi: 1.0, change: Change::Rose };
+        let terms = Terms { tolerance: ERROR_TOLERANCE, phi: 1.0, change: Change::Rose };
         for weight in WEIGHTS {
             for _ in 0..panes {
                 let mut pane = [[0u64; 2]; 2];
@@ -99,7 +99,7 @@ fn power_of_errors(rng: &mut Rng, panes: u64, rise: f64) -> f64 {
                 test.add(&pane[1], &pane[0], terms);
             }
         }
-        found += u32::from(test.p_value() <= PolicyConfig::default().alpha);
+        found += u32::from(test.p_value() <= ERROR_LEVEL);
     }
     f64::from(found) / f64::from(RUNS)
 }

@@ -83,11 +83,10 @@ impl Walk {
         self.phi / self.epoch.stable_events
     }
 
-    /// The smallest rise above stable's rate `rate` that bets at `alpha` find; `None` when none.
+    /// The smallest rise above stable's rate `rate` that bets at `alpha` find; `None` when none. The guardrail takes
+    /// failures as independent.
     pub fn error_rise(&self, rate: f64, alpha: f64, tolerance: f64) -> Option<f64> {
-        let bet = |all: f64, first: f64| (all - first) / self.phi;
-        let (canary, stable) =
-            (bet(self.canary_events, self.first[0]), bet(self.stable_events, self.first[1]));
+        let (canary, stable) = (self.canary_events - self.first[0], self.stable_events - self.first[1]);
         smallest_detectable_rate(rate, canary, stable, alpha, tolerance).map(|found| found - rate)
     }
 }
