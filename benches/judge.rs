@@ -60,6 +60,7 @@ fn arm(version: u32, random: &mut fastrand::Rng) -> ArmWindow {
         unset_events: EVENTS,
         mixed_roles: false,
         service: Default::default(),
+        labels: Default::default(),
         series: series.collect(),
         panes: 1,
         complete: true,

@@ -107,6 +107,10 @@ metrics! {
     request_errors: GaugeVec = "tidegate_request_errors_ratio" ["model", "model_namespace", "model_version", "role", "window"];
     /// Latency of the version's requests in the window: the median, the 95th and the 99th percentile.
     request_latency: GaugeVec = "tidegate_request_latency_seconds" ["model", "model_namespace", "model_version", "role", "window", "percentile"];
+    /// Share of the labelled answers of an output that are right, 0 to 1.
+    model_accuracy: GaugeVec = "tidegate_model_accuracy_ratio" ["model", "model_namespace", "model_version", "role", "output", "window"];
+    /// Share of an output's answers that came with a usable label, 0 to 1.
+    model_labelled: GaugeVec = "tidegate_model_labelled_ratio" ["model", "model_namespace", "model_version", "role", "output", "window"];
     /// Measured series left out of the gauges by the bound on series per version.
     series_not_exported: GaugeVec = "tidegate_series_not_exported" ["model", "model_namespace", "model_version", "role", "window"];
     /// Source records by what became of them.

@@ -147,6 +147,18 @@ impl Builder {
         }
     }
 
+    /// The cell of the value in `row`, the last one, of a categorical or boolean column; `None`: there is no value.
+    pub(super) fn cell(&self, row: usize) -> Option<u16> {
+        if self.nulls.last() == Some(&(row as u32)) {
+            return None;
+        }
+        match &self.values {
+            Values::Numeric(_) => None,
+            Values::Categorical { keys, .. } => keys.get(row).copied(),
+            Values::Boolean(values) => values.get(row).map(|truth| u16::from(*truth)),
+        }
+    }
+
     /// Settles the rows before `row` as null.
     fn pass_to(&mut self, row: usize) {
         self.nulls.extend(self.values.len() as u32..row as u32);

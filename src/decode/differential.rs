@@ -32,7 +32,7 @@ use generate::Generator;
 use naive::{Cell, Row};
 use producer::Producer;
 
-const SERIES: [(SeriesOf, &str, SeriesKind); 12] = [
+const SERIES: [(SeriesOf, &str, SeriesKind); 14] = [
     (SeriesOf::Feature, "amount", SeriesKind::Numeric),
     (SeriesOf::Feature, "country", SeriesKind::Categorical),
     (SeriesOf::Feature, "is_new", SeriesKind::Boolean),
@@ -45,6 +45,8 @@ const SERIES: [(SeriesOf, &str, SeriesKind); 12] = [
     (SeriesOf::Feature, ".age", SeriesKind::Categorical),
     (SeriesOf::Prediction, "score", SeriesKind::Numeric),
     (SeriesOf::Prediction, "user.age", SeriesKind::Categorical),
+    (SeriesOf::Prediction, "class", SeriesKind::Categorical),
+    (SeriesOf::Prediction, "is_new", SeriesKind::Boolean),
 ];
 
 fn cell(table: &Table, column: usize, row: usize) -> Cell {
@@ -61,6 +63,11 @@ fn cell(table: &Table, column: usize, row: usize) -> Cell {
     }
 }
 
+fn labels(table: &Table, row: usize) -> Vec<(u32, u16, Option<u16>)> {
+    let own = table.labels.iter().filter(|pair| pair.row as usize == row);
+    own.map(|pair| (pair.series, pair.predicted, pair.truth)).collect()
+}
+
 fn rows(table: &Table) -> Vec<Row> {
     let row = |at| Row {
         version: table.version.version,
@@ -68,6 +75,7 @@ fn rows(table: &Table) -> Vec<Row> {
         time: table.times.value(at),
         unit: table.units.value(at),
         cells: (0..table.columns.len()).map(|column| cell(table, column, at)).collect(),
+        labels: labels(table, at),
     };
     (0..table.times.len()).map(row).collect()
 }
@@ -131,6 +139,7 @@ impl Trio {
         for (found, tape) in found.iter().zip(&tape) {
             assert_eq!((found.version, found.of, &found.times), (tape.version, tape.of, &tape.times));
             assert_eq!(found.units, tape.units, "{}", place());
+            assert_eq!(found.labels, tape.labels, "{}", place());
             for (found, tape) in found.columns.iter().zip(&tape.columns) {
                 assert_eq!(found.type_errors, tape.type_errors, "{}", place());
                 assert_eq!(found.array.to_data(), tape.array.to_data(), "{}", place());

@@ -159,6 +159,9 @@ impl Decoder {
         }
         if let Some(predictions) = envelope.predictions {
             sections.predictions.append(&head.accepted, predictions);
+            if let Some(labels) = envelope.labels {
+                sections.labels.append(&sections.predictions, labels);
+            }
         }
         Ok(head.accepted)
     }
@@ -193,8 +196,7 @@ impl Decoder {
 
     /// Drains the builders: the tables that have rows, in the order of the watch, features first.
     pub fn take(&mut self) -> Vec<Table> {
-        let sections = self.sections.iter_mut();
-        sections.flat_map(|one| [one.features.finish(), one.predictions.finish()]).flatten().collect()
+        self.sections.iter_mut().flat_map(VersionSections::finish).collect()
     }
 
     /// Rows that wait in the builders of all tables.

@@ -8,6 +8,7 @@ mod number;
 mod category;
 mod builder;
 mod section;
+mod labels;
 mod version;
 mod shape;
 mod learn;
@@ -17,7 +18,7 @@ mod json;
 pub mod recorded;
 
 pub use json::{Decoder, MAX_DEPTH, MAX_EVENT_BYTES};
-pub use table::{Column, Table};
+pub use table::{Column, LabelPair, Table};
 
 use crate::baseline::VersionIndex;
 use crate::event::{EventTime, Outcome, Role};
@@ -94,6 +95,8 @@ pub struct Rejection {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod labels_tests;
 #[cfg(test)]
 mod speculative_tests;
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub(super) struct Section {
 }
 
 /// Finds the column of a key.
-struct Names {
+pub(super) struct Names {
     names: Vec<String>,
     by_name: HashMap<String, u32>,
     /// The columns below a path, for every path that is a proper prefix of a watched name.
@@ -42,7 +42,7 @@ struct Names {
 }
 
 impl Names {
-    fn new(names: Vec<String>) -> Names {
+    pub(super) fn new(names: Vec<String>) -> Names {
         let mut by_name = HashMap::new();
         let mut below: HashMap<String, Vec<u32>> = HashMap::new();
         for (index, name) in names.iter().enumerate() {
@@ -55,7 +55,17 @@ impl Names {
         Names { names, by_name, below, successor, slot: 0 }
     }
 
-    fn find(&mut self, name: &str) -> Option<usize> {
+    /// A row begins: the key of its first column is expected.
+    pub(super) fn start_row(&mut self) {
+        self.slot = 0;
+    }
+
+    /// The columns below a path, which a value of that path empties.
+    pub(super) fn below(&self, path: &str) -> &[u32] {
+        self.below.get(path).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn find(&mut self, name: &str) -> Option<usize> {
         let expected = self.successor[self.slot];
         let found = match self.names.get(expected as usize) {
             Some(next) if same_key(next, name) => expected,
@@ -97,7 +107,7 @@ impl Section {
     /// is wrong with a value is counted for its series.
     pub(super) fn append(&mut self, event: &Accepted, object: &[Node<'_>]) {
         let row = self.times.len();
-        self.names.slot = 0;
+        self.names.start_row();
         self.walk(row, None, object);
         self.keep_row(event);
     }
@@ -146,13 +156,18 @@ impl Section {
 
     /// The columns below a path, which a value of that path empties.
     pub(super) fn columns_below(&self, path: &str) -> &[u32] {
-        self.names.below.get(path).map_or(&[], Vec::as_slice)
+        self.names.below(path)
     }
 
     /// Sets a column of the row being filled from the raw text: see [`Builder::read`].
     #[inline]
     pub(super) fn read(&mut self, column: u32, text: &str, at: usize) -> Option<usize> {
         self.columns[column as usize].read(self.times.len(), text, at)
+    }
+
+    /// The cell of a categorical or boolean column in the last row; `None`: it has no value there.
+    pub(super) fn cell(&self, column: u32, row: usize) -> Option<u16> {
+        self.columns[column as usize].cell(row)
     }
 
     /// Settles the row that has been filled.
@@ -178,6 +193,6 @@ impl Section {
         self.times.reserve(rows);
         self.units.reserve(rows);
         let columns = self.columns.iter_mut().map(|column| column.finish(rows)).collect();
-        Some(Table { version: self.version, of: self.of, times, units, columns })
+        Some(Table { version: self.version, of: self.of, times, units, columns, labels: Vec::new() })
     }
 }

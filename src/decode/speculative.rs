@@ -16,6 +16,7 @@ use super::shape::{Shape, Value};
 use super::version::VersionSections;
 use super::{Accepted, Latency, Served};
 use crate::event::{EventTime, NO_UNIT, Role, double_bucket, integer_bucket, unit_bucket};
+use std::ops::Range;
 
 /// The shapes that are kept: a few producers times a few versions.
 const MAX_SHAPES: usize = 8;
@@ -73,7 +74,8 @@ struct Head<'a> {
     request_id: Option<Unit<'a>>,
     latency: Latency,
     failed: bool,
-    has_labels: bool,
+    /// Where its labels stand.
+    labels: Option<Range<usize>>,
 }
 
 /// A unit that is not hashed yet: a request's id is of use only where there is no unit.
@@ -188,9 +190,10 @@ fn read_by(
 ) -> Result<Accepted, Misfit> {
     let mut head = Head::default();
     let result = walk(shape, text, sections, &mut head).and_then(|()| {
-        let carries_something = shape.has_features || shape.has_predictions || head.has_labels;
+        let carries_something = shape.has_features || shape.has_predictions || head.labels.is_some();
         let time = time_of(head.time).filter(|_| carries_something);
-        time.ok_or(Misfit { at: text.len(), steps: shape.steps.len() })
+        let labels = read_labels(shape, text, sections, &head);
+        time.zip(labels).map(|(time, ())| time).ok_or(Misfit { at: text.len(), steps: shape.steps.len() })
     });
     let time = match result {
         Ok(time) => time,
@@ -220,8 +223,21 @@ fn read_by(
     }
     if shape.has_predictions {
         sections.predictions.keep_row(&accepted);
+        if head.labels.is_some() && sections.labels.are_watched() {
+            sections.labels.keep(&sections.predictions);
+        }
     }
     Ok(accepted)
+}
+
+/// Reads the labels of an event with predictions. `None`: in doubt.
+fn read_labels(shape: &Shape, text: &str, sections: &mut VersionSections, head: &Head<'_>) -> Option<()> {
+    match &head.labels {
+        Some(at) if shape.has_predictions && sections.labels.are_watched() => {
+            sections.labels.read(&text[at.clone()])
+        }
+        _ => Some(()),
+    }
 }
 
 fn walk<'a>(
@@ -304,8 +320,9 @@ impl<'a> Head<'a> {
                 Some(end)
             }
             Value::Labels => {
-                self.has_labels = true;
-                (bytes.get(at) == Some(&b'{')).then(|| skip_value(bytes, at))?
+                let end = (bytes.get(at) == Some(&b'{')).then(|| skip_value(bytes, at))??;
+                self.labels = Some(at..end);
+                Some(end)
             }
             Value::Series(..) | Value::Ignored => None,
         }

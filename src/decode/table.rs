@@ -16,6 +16,20 @@ pub struct Table {
     pub units: UInt8Array,
     /// One for each watched series of `of`, in the order of the watched version's series.
     pub columns: Vec<Column>,
+    /// Labels that came with the rows of predictions, by row.
+    pub labels: Vec<LabelPair>,
+}
+
+/// An answer and its label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LabelPair {
+    pub row: u32,
+    /// The output's place among all series of the watched version; it is categorical or boolean.
+    pub series: u32,
+    /// The cell of the answer on the series' grid.
+    pub predicted: u16,
+    /// The cell of the label on the same grid; `None`: it is of another type.
+    pub truth: Option<u16>,
 }
 
 /// The values of one series: `Float64Array` (numeric; may hold ±infinity and NaN),

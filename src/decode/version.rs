@@ -1,5 +1,7 @@
 //! One watched version: what it is called and what it has to say.
 
+use super::Table;
+use super::labels::Labels;
 use super::section::Section;
 use crate::baseline::{VersionIndex, WatchedVersion};
 use crate::event::{ModelId, SeriesOf};
@@ -12,6 +14,7 @@ pub(super) struct VersionSections {
     pub(super) version: VersionIndex,
     pub(super) features: Section,
     pub(super) predictions: Section,
+    pub(super) labels: Labels,
 }
 
 impl VersionSections {
@@ -23,7 +26,15 @@ impl VersionSections {
             version,
             features: Section::new(version, SeriesOf::Feature, watched),
             predictions: Section::new(version, SeriesOf::Prediction, watched),
+            labels: Labels::new(watched),
         }
+    }
+
+    /// The rows so far as tables, features first; the builders are empty afterwards.
+    pub(super) fn finish(&mut self) -> impl Iterator<Item = Table> + use<> {
+        let labels = self.labels.take();
+        let predictions = self.predictions.finish().map(|table| Table { labels, ..table });
+        self.features.finish().into_iter().chain(predictions)
     }
 
     pub(super) fn section(&self, of: SeriesOf) -> &Section {

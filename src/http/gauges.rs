@@ -1,7 +1,7 @@
 //! Reports → drift gauges. Remembers what it exported, so that what is gone disappears.
 
 use crate::event::ModelId;
-use crate::judge::report::{MeasuredOf, Report, SeriesReport, Verdict};
+use crate::judge::report::{LabelReport, MeasuredOf, Report, SeriesReport, Verdict};
 use crate::metrics::Metrics;
 use prometheus::GaugeVec;
 use std::collections::{BTreeMap, BTreeSet};
@@ -119,7 +119,7 @@ gauges! {
     prediction_psi prediction_ks_statistic prediction_ks_p_value prediction_js_distance
     prediction_missing_ratio prediction_unseen_ratio prediction_out_of_range_ratio
     feature_drift_score prediction_drift_score drift_threshold drift_state window_samples window_end
-    series_not_exported request_errors request_latency
+    series_not_exported request_errors request_latency model_accuracy model_labelled
 }
 
 fn samples<'a>(metrics: &'a Metrics, report: &Report, max_series: usize) -> Vec<Sample<'a>> {
@@ -153,6 +153,8 @@ fn samples<'a>(metrics: &'a Metrics, report: &Report, max_series: usize) -> Vec<
         samples.extend(value.map(|value| (name, gauge, labels.clone(), value)));
     }
     samples.extend(of_service(metrics, report, &labels));
+    samples
+        .extend(report.labels.iter().take(max_series).flat_map(|output| of_labels(metrics, output, &labels)));
     for verdict in Verdict::ALL {
         let mut labels = labels.clone();
         labels.push(verdict.as_str().to_owned());
@@ -174,6 +176,20 @@ fn of_service<'a>(metrics: &'a Metrics, report: &Report, labels: &[String]) -> V
         ("request_latency", &metrics.request_latency, labels, quantile.seconds)
     });
     errors.into_iter().chain(latency).collect()
+}
+
+/// `labels`: those of the version, and the window.
+fn of_labels<'a>(metrics: &'a Metrics, output: &LabelReport, labels: &[String]) -> Vec<Sample<'a>> {
+    let mut labels = labels.to_vec();
+    labels.insert(labels.len() - 1, output.output.clone());
+    let covered = (output.answers > 0 && output.labelled <= output.answers)
+        .then(|| output.labelled as f64 / output.answers as f64);
+    let values = [
+        ("model_accuracy", &metrics.model_accuracy, output.accuracy.map(|ratio| ratio.value)),
+        ("model_labelled", &metrics.model_labelled, covered),
+    ];
+    let sample = |(name, gauge, value): (_, _, Option<f64>)| Some((name, gauge, labels.clone(), value?));
+    values.into_iter().filter_map(sample).collect()
 }
 
 fn of_series<'a>(

@@ -5,7 +5,7 @@ use super::gauges::DriftGauges;
 use super::tests::{action, id, outcome, report, series};
 use crate::event::{EventTime, Role};
 use crate::judge::report::{
-    LatencyReport, MeasuredOf, QuantileReport, RatioReport, Report, ServiceReport, Verdict,
+    LabelReport, LatencyReport, MeasuredOf, QuantileReport, RatioReport, Report, ServiceReport, Verdict,
 };
 use crate::metrics::Metrics;
 
@@ -230,4 +230,35 @@ fn error_ratio_and_latency_are_shown_while_a_report_has_them() {
     let errors: Vec<_> = shown(2, Some(ServiceReport { latency: None, ..service }));
     assert_eq!(errors, expected(&[(false, "0.04")]));
     assert_eq!(shown(3, None), expected(&[]));
+}
+
+#[test]
+fn accuracy_and_coverage_are_shown_while_a_report_has_labels() {
+    let (metrics, gauges) = (Metrics::new(), DriftGauges::new());
+    let output = LabelReport {
+        output: "class".to_owned(),
+        answers: 200,
+        labelled: 50,
+        unusable: 0,
+        accuracy: Some(RatioReport { value: 0.9, lower: 0.8, upper: 0.95 }),
+        macro_f1: Some(0.9),
+        classes: Vec::new(),
+    };
+    let shown = |minute: i64, labels: Vec<LabelReport>, max_series: usize| -> Vec<String> {
+        gauges.publish(&metrics, &Report { labels, ..report("v1", minute) }, max_series);
+        let text = metrics.render();
+        let lines = text.lines().filter(|line| line.starts_with("tidegate_model_"));
+        lines.filter_map(|line| line.rsplit(' ').next().map(str::to_owned)).collect()
+    };
+    let bare = LabelReport {
+        labelled: 0,
+        accuracy: None,
+        macro_f1: None,
+        output: "other".to_owned(),
+        ..output.clone()
+    };
+    assert_eq!(shown(1, vec![output.clone()], 100), ["0.9", "0.25"]);
+    assert_eq!(shown(2, vec![output.clone(), bare.clone()], 1), ["0.9", "0.25"]);
+    assert_eq!(shown(3, vec![bare], 100), ["0"]);
+    assert_eq!(shown(4, Vec::new(), 100), [""; 0]);
 }

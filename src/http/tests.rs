@@ -67,6 +67,7 @@ pub(super) fn report(version: &str, minute: i64) -> Report {
         traffic_share: 0.9,
         series: vec![series("amount", MeasuredOf::Feature), series("score", MeasuredOf::Prediction)],
         service: None,
+        labels: Vec::new(),
         feature_drift_score: Some(0.02),
         prediction_drift_score: Some(0.02),
         threshold: 0.25,

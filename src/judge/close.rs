@@ -177,7 +177,7 @@ impl Judge {
             history.tiers[0]
                 .entry(index)
                 .or_default()
-                .insert(version.version, ArmSum::of_pane(arm, complete));
+                .insert(version.version, ArmSum::of_pane(self.watch.0.version(*version), arm, complete));
         }
         if complete {
             return;

@@ -159,6 +159,7 @@ pub fn arm(watched: &WatchedModel, version: u32, traffic: Traffic, random: &mut 
         unset_events: traffic.events,
         mixed_roles: false,
         service: Default::default(),
+        labels: Default::default(),
         series,
         panes: 1,
         complete: true,

@@ -6,6 +6,7 @@ use super::panes::{OpenPane, add_counts, empty, on_another_grid, place, to_recor
 use super::service::Service;
 use crate::baseline::VersionIndex;
 use crate::tally::checked::add_counts_up;
+use crate::tally::labels::Labels;
 #[cfg(test)]
 use crate::tally::planted::Bug;
 use crate::tally::record::{Delta, RoleCount};
@@ -91,7 +92,8 @@ impl Judge {
         };
         let index = self.index(roles.pane_start);
         let events = roles.stable + roles.canary + roles.unset;
-        let width = self.watch.0.version(version).series.len();
+        let watched = self.watch.0.version(version);
+        let width = watched.series.len();
         if self.closed_to.is_some_and(|closed| index < closed) {
             if self.is_replaying() {
                 return;
@@ -101,6 +103,7 @@ impl Judge {
                 return;
             }
             notes.late_revised = notes.late_revised.saturating_add(events);
+            let watch = self.watch.0.clone();
             self.add_late(version, index, |arm, _| {
                 arm.stable = add_counts_up(arm.stable, roles.stable);
                 arm.canary = add_counts_up(arm.canary, roles.canary);
@@ -111,12 +114,19 @@ impl Judge {
                     service.add(counts);
                 }
                 arm.service = service.record();
+                if !roles.labels.is_empty() {
+                    let watched = watch.version(version);
+                    let mut labels = Labels::default();
+                    labels.add(watched, &arm.labels);
+                    labels.add(watched, &roles.labels);
+                    arm.labels = labels.record(watched);
+                }
             });
             revised.insert((version.model, index));
             return;
         }
         let pane = self.open.entry(index).or_insert_with(|| OpenPane::new(first_offset));
-        if !pane.arm(version, width).add_roles(roles) {
+        if !pane.arm(version, width).add_roles(watched, roles) {
             notes.foreign_deltas += 1;
         }
     }

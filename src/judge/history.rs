@@ -5,10 +5,11 @@ use super::pane_holes::PaneHoles;
 use super::panes::{ArmCounts, add_counts, empty, to_record};
 use super::service::Service;
 use super::window::{ArmWindow, ModelWindow, SeriesCounts};
-use crate::baseline::{VersionIndex, Watch};
+use crate::baseline::{VersionIndex, Watch, WatchedVersion};
 use crate::event::EventTime;
 use crate::tally::checked::add_counts_up;
-use crate::tally::record::{Counts, ServiceCounts};
+use crate::tally::labels::Labels;
+use crate::tally::record::{Counts, LabelCounts, ServiceCounts};
 use std::collections::BTreeMap;
 
 /// Lengths, in panes, of what is kept: panes, sums of 4, sums of 16.
@@ -29,6 +30,7 @@ pub(super) struct ArmSum {
     /// Some pane held events of both roles.
     pub(super) mixed: bool,
     pub(super) service: Option<ServiceCounts>,
+    pub(super) labels: Vec<LabelCounts>,
     /// One for each watched series, in record form (run-length coded).
     pub(super) series: Vec<Option<Counts>>,
 }
@@ -49,11 +51,12 @@ pub(super) struct ModelHistory {
 struct Added {
     head: ArmSum,
     service: Service,
+    labels: Labels,
     series: Vec<Option<SeriesCounts>>,
 }
 
 impl ArmSum {
-    pub(super) fn of_pane(arm: &ArmCounts, complete: bool) -> ArmSum {
+    pub(super) fn of_pane(watched: &WatchedVersion, arm: &ArmCounts, complete: bool) -> ArmSum {
         ArmSum {
             filled: 1,
             complete,
@@ -63,6 +66,7 @@ impl ArmSum {
             unset: arm.unset,
             mixed: arm.stable > 0 && arm.canary > 0,
             service: arm.service.record(),
+            labels: arm.labels.record(watched),
             series: arm.series.iter().map(|counts| counts.as_ref().map(to_record)).collect(),
         }
     }
@@ -108,13 +112,15 @@ impl ModelHistory {
             revision = revision.saturating_add(part.values().map(|arm| arm.revision).max().unwrap_or(0));
             complete &= part.values().all(|arm| arm.complete);
             for (version, arm) in part {
-                let cells = widths(watch, VersionIndex { model, version: *version });
+                let index = VersionIndex { model, version: *version };
+                let cells = widths(watch, index);
                 let sum = sums.entry(*version).or_default();
                 sum.series.resize(cells.len(), None);
                 sum.head.add_head(arm);
                 if let Some(service) = &arm.service {
                     sum.service.add(service);
                 }
+                sum.labels.add(watch.version(index), &arm.labels);
                 for (index, counts) in arm.series.iter().enumerate().take(cells.len()) {
                     if let Some(counts) = counts {
                         add_counts(sum.series[index].get_or_insert_with(|| empty(cells[index])), counts);
@@ -141,9 +147,10 @@ impl ModelHistory {
         if sums.is_empty() {
             return false;
         }
-        let sums = sums.into_iter().map(|(version, Added { mut head, service, series })| {
+        let sums = sums.into_iter().map(|(version, Added { mut head, service, labels, series })| {
             head.complete &= whole;
             head.service = service.record();
+            head.labels = labels.record(watch.version(VersionIndex { model, version }));
             head.series = series.iter().map(|counts| counts.as_ref().map(to_record)).collect();
             (version, head)
         });
@@ -172,7 +179,7 @@ impl ModelHistory {
             return None;
         }
         let whole = !holes.touch(end - scale..end);
-        let arm = |(version, Added { head, service, series }): (u32, Added)| {
+        let arm = |(version, Added { head, service, labels, series }): (u32, Added)| {
             let version = VersionIndex { model, version };
             let cells = widths(watch, version);
             ArmWindow {
@@ -182,6 +189,7 @@ impl ModelHistory {
                 unset_events: head.unset,
                 mixed_roles: head.mixed,
                 service,
+                labels,
                 series: series
                     .into_iter()
                     .zip(cells)

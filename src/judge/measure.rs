@@ -5,6 +5,7 @@ use super::arms::{self, Arms};
 use super::differences::{self, ArmDifferences};
 use super::dispersion::Dispersion;
 use super::distances::{self, Sides};
+use super::labels::{self, OutputLabels};
 use super::plan::{MeasurePlan, SeriesPlan, VersionPlan};
 use super::rates::{self, RateMeasurement};
 use super::report::{KsReport, MeasuredOf, PsiReport, QuantilesReport, Reference, WassersteinReport};
@@ -37,6 +38,8 @@ pub struct ArmMeasurement {
     pub series: Vec<SeriesMeasurement>,
     /// How its events were served.
     pub service: Service,
+    /// Its outputs whose answers came with labels.
+    pub labels: Vec<OutputLabels>,
     /// The canary's inputs and answers beside stable's, for the policy. Only on the canary's measurement,
     /// and only when stable is in the window too.
     pub differences: Option<ArmDifferences>,
@@ -116,6 +119,7 @@ pub fn measure(plan: &MeasurePlan, window: &ModelWindow, dispersion: &Dispersion
             revision: arm.revision,
             series,
             service: arm.service.clone(),
+            labels: labels::of_arm(arm),
             differences: stable.map(|stable| differences::between((version, arm), stable)),
         })
     };

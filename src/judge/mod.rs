@@ -20,6 +20,7 @@ mod distances;
 pub mod evidence;
 mod fold;
 mod history;
+pub mod labels;
 pub mod measure;
 mod merge;
 mod pane_holes;
@@ -47,6 +48,8 @@ pub(crate) mod fixture;
 mod fuzz_tests;
 #[cfg(test)]
 mod merge_tests;
+#[cfg(test)]
+mod labels_tests;
 #[cfg(test)]
 mod stored_tests;
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 use super::service::Service;
 use super::window::SeriesCounts;
-use crate::baseline::{VersionIndex, Watch};
+use crate::baseline::{VersionIndex, Watch, WatchedVersion};
 use crate::cells::{UNIT_CELLS, runs};
 use crate::tally::checked::{MAX_COUNT, add_counts_up};
+use crate::tally::labels::Labels;
 use crate::tally::of_from_number;
 use crate::tally::record::{Counts, Delta, RoleCount};
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ pub(super) struct ArmCounts {
     pub(super) canary: u64,
     pub(super) unset: u64,
     pub(super) service: Service,
+    pub(super) labels: Labels,
     /// One for each watched series, once a delta of it came.
     pub(super) series: Vec<Option<SeriesCounts>>,
 }
@@ -40,7 +42,10 @@ impl OpenPane {
         let counts = |counts: &SeriesCounts| (counts.cells.len() + units(counts)) * size_of::<u64>();
         let of_arm = |arm: &ArmCounts| {
             let dense: usize = arm.series.iter().flatten().map(counts).sum();
-            256 + arm.service.bytes() + arm.series.len() * size_of::<Option<SeriesCounts>>() + dense
+            256 + arm.service.bytes()
+                + arm.labels.bytes()
+                + arm.series.len() * size_of::<Option<SeriesCounts>>()
+                + dense
         };
         256 + self.arms.values().map(of_arm).sum::<usize>()
     }
@@ -130,12 +135,13 @@ pub(super) fn empty(cells: usize) -> SeriesCounts {
 }
 
 impl ArmCounts {
-    /// Returns whether what it says of service levels fitted, or it says nothing.
-    pub(super) fn add_roles(&mut self, roles: &RoleCount) -> bool {
+    /// Returns whether what it says of service levels and labels fitted, or it says nothing.
+    pub(super) fn add_roles(&mut self, watched: &WatchedVersion, roles: &RoleCount) -> bool {
         self.stable = add_counts_up(self.stable, roles.stable);
         self.canary = add_counts_up(self.canary, roles.canary);
         self.unset = add_counts_up(self.unset, roles.unset);
-        roles.service.as_ref().is_none_or(|counts| self.service.add(counts))
+        let labels = self.labels.add(watched, &roles.labels);
+        roles.service.as_ref().is_none_or(|counts| self.service.add(counts)) && labels
     }
 }
 

@@ -85,6 +85,9 @@ pub struct Report {
     pub series: Vec<SeriesReport>,
     /// How its events were served; `null` where they say nothing of it.
     pub service: Option<ServiceReport>,
+    /// How right its answers were, for each output that came with labels.
+    #[serde(default)]
+    pub labels: Vec<LabelReport>,
     /// The largest PSI of a feature against the baseline; `null` when none could be measured.
     pub feature_drift_score: Option<f64>,
     /// The largest PSI of a prediction output against the baseline; `null` when none could be measured.
@@ -242,6 +245,43 @@ pub struct RatioReport {
     /// Wilson's interval (statistics.md §6): events are taken as independent.
     pub lower: f64,
     pub upper: f64,
+}
+
+/// How right the answers of a categorical or boolean output were, of those that came with their label.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LabelReport {
+    /// The key in `predictions` and `labels`.
+    pub output: String,
+    /// Values of the output.
+    pub answers: u64,
+    /// Those of them that came with a usable label.
+    pub labelled: u64,
+    /// Labels of another type than the output, and those that like their answer are none of the baseline's 255 most
+    /// frequent categories, so that nobody knows whether they are the same.
+    pub unusable: u64,
+    /// Right answers of all labelled ones; `null` without any.
+    pub accuracy: Option<RatioReport>,
+    /// The mean F1 of all classes that occurred or were predicted, 0 to 1; `null` without any.
+    pub macro_f1: Option<f64>,
+    /// The classes that occurred or were predicted most often, at most 16, in the baseline's order.
+    pub classes: Vec<ClassReport>,
+}
+
+/// One class of an output against all others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClassReport {
+    /// One of the baseline's 32 most frequent categories, `false` or `true`; `null`: all other categories together.
+    pub class: Option<String>,
+    /// Labelled answers that are truly of the class.
+    pub labelled: u64,
+    /// Labelled answers that say so.
+    pub predicted: u64,
+    /// Right ones of those predicted; `null` where none was.
+    pub precision: Option<RatioReport>,
+    /// Right ones of those that are of the class; `null` where none is.
+    pub recall: Option<RatioReport>,
+    /// `2J/(1+J)`, J the right ones of all that were predicted, or are, of the class; its interval is that of J.
+    pub f1: Option<RatioReport>,
 }
 
 /// The latency of a version's requests.

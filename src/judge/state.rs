@@ -210,6 +210,7 @@ pub(super) fn arm_records(
         canary: arm.canary,
         unset: arm.unset,
         service: arm.service.clone(),
+        labels: arm.labels.clone(),
         ..RoleCount::default()
     };
     let mut records = vec![PaneRecord { of: 2, roles: Some(roles), ..head.clone() }];
@@ -363,6 +364,7 @@ impl Judge {
         if let Some(roles) = &record.roles {
             (arm.stable, arm.canary, arm.unset) = (roles.stable, roles.canary, roles.unset);
             arm.service = roles.service.clone();
+            arm.labels = roles.labels.clone();
         }
         // A pane of missing offsets holds no series; one with data has a place for each.
         if record.filled > 0 {

@@ -7,6 +7,7 @@ use super::window::{ArmWindow, ModelWindow, SeriesCounts};
 use crate::baseline::{VersionIndex, Watch};
 use crate::event::EventTime;
 use crate::tally::checked::add_counts_up;
+use crate::tally::labels::Labels;
 use crate::tally::of_number;
 use crate::tally::record::PaneRecord;
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,6 +64,7 @@ pub fn window(
                 arm.unset_events = add_counts_up(arm.unset_events, roles.unset);
                 arm.mixed_roles |= record.mixed_roles;
                 left_out += u64::from(!roles.service.as_ref().is_none_or(|counts| arm.service.add(counts)));
+                left_out += u64::from(!arm.labels.add(watch.version(version), &roles.labels));
                 arm.panes = arm.panes.saturating_add(record.filled);
                 arm.revision = arm.revision.saturating_add(record.revision);
             }
@@ -90,6 +92,7 @@ fn arm(watch: &Watch, version: VersionIndex) -> ArmWindow {
         unset_events: 0,
         mixed_roles: false,
         service: Service::default(),
+        labels: Labels::default(),
         series: series.map(|series| empty(series.reference.grid.cells())).collect(),
         panes: 0,
         complete: true,

@@ -1,5 +1,6 @@
 //! Measurements → reports: verdicts of all series, the worst of them, and why in one sentence.
 
+use super::labels;
 use super::measure::{ArmMeasurement, SeriesMeasurement, ratio};
 use super::report::{EffectReport, MeasuredOf, Reference, Report, SeriesReport, Severity, Verdict, Window};
 use super::streaks::{Streak, Streaks};
@@ -69,6 +70,10 @@ fn build_report(
         traffic_share: arm.traffic_share,
         series: judged.iter().map(series_report).collect(),
         service: arm.service.report(),
+        labels: watched
+            .versions
+            .get(arm.version.version as usize)
+            .map_or_else(Vec::new, |version| labels::report(version, &arm.labels)),
         feature_drift_score: largest_psi(&arm.series, MeasuredOf::Feature),
         prediction_drift_score: largest_psi(&arm.series, MeasuredOf::Prediction),
         threshold: rules.psi_of_drift(),

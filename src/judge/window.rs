@@ -4,6 +4,7 @@ use super::service::Service;
 use crate::baseline::VersionIndex;
 use crate::cells::UNIT_CELLS;
 use crate::event::EventTime;
+use crate::tally::labels::Labels;
 
 /// The dense counts of one series over a window.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -40,6 +41,8 @@ pub struct ArmWindow {
     pub mixed_roles: bool,
     /// How its events were served.
     pub service: Service,
+    /// Answers that came with their label.
+    pub labels: Labels,
     /// One for each watched series of the version, in its order.
     pub series: Vec<SeriesCounts>,
     /// Panes of the window that hold data of this version.

@@ -99,6 +99,7 @@ mod tests {
             traffic_share: 1.0,
             series: Vec::new(),
             service: None,
+            labels: Vec::new(),
             feature_drift_score: None,
             prediction_drift_score: None,
             threshold: 0.25,

@@ -161,6 +161,7 @@ impl World {
             unset_events: EVENTS[version] as u64,
             mixed_roles: false,
             service: Default::default(),
+            labels: Default::default(),
             series: counts,
             panes: 1,
             complete: true,

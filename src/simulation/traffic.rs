@@ -82,6 +82,7 @@ impl Event {
                 array: Arc::new(Float64Array::from(vec![self.x])),
                 type_errors: Vec::new(),
             }],
+            labels: Vec::new(),
         }
     }
 }

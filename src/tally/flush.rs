@@ -149,6 +149,7 @@ impl Tally {
             canary: pane.canary,
             unset: pane.unset,
             service: pane.service.record(),
+            labels: pane.labels.record(self.watch.version(version)),
         }
     }
 

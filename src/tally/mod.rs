@@ -10,6 +10,7 @@
 
 pub mod checked;
 mod flush;
+pub mod labels;
 mod partition;
 #[cfg(test)]
 pub(crate) mod planted;
@@ -26,8 +27,9 @@ pub use source::{SourceKey, SourceStart};
 
 use crate::baseline::{VersionIndex, Watch, WatchedModel, WatchedSeries, WatchedVersion};
 use crate::cells::{CellCounts, CountError, Grid, Scratch, UNIT_CELLS, UnitCounts, UnitRows, count_column};
-use crate::decode::{Accepted, Table};
+use crate::decode::{Accepted, LabelPair, Table};
 use crate::event::{EventTime, Outcome, Role, SeriesOf};
+use labels::Labels;
 use service::ServiceTally;
 use source::SourceProgress;
 use std::collections::BTreeMap;
@@ -45,6 +47,7 @@ struct PaneCounts {
     canary: u64,
     unset: u64,
     service: ServiceTally,
+    labels: Labels,
 }
 
 /// Counts of one series: cells and what does not stand in them.
@@ -211,6 +214,10 @@ impl Tally {
                 break;
             }
         }
+        if result.is_ok() {
+            let labels = labels_within(&table.labels, &rows);
+            labels.iter().for_each(|pair| counts.labels.note(watched, pair));
+        }
         self.scratch = scratch;
         result
     }
@@ -267,13 +274,21 @@ pub fn pane_bytes(version: &WatchedVersion) -> usize {
             + series.reference.grid.cells() * size_of::<u64>()
             + UNIT_CELLS * size_of::<u64>()
     };
-    256 + ServiceTally::BYTES + version.series.iter().map(of_series).sum::<usize>()
+    256 + ServiceTally::BYTES
+        + Labels::most_bytes(version)
+        + version.series.iter().map(of_series).sum::<usize>()
 }
 
 fn errors_within(type_errors: &[u32], rows: &std::ops::Range<usize>) -> u64 {
     let from = type_errors.partition_point(|row| (*row as usize) < rows.start);
     let to = type_errors.partition_point(|row| (*row as usize) < rows.end);
     (to - from) as u64
+}
+
+fn labels_within<'a>(labels: &'a [LabelPair], rows: &std::ops::Range<usize>) -> &'a [LabelPair] {
+    let from = labels.partition_point(|pair| (pair.row as usize) < rows.start);
+    let to = labels.partition_point(|pair| (pair.row as usize) < rows.end);
+    &labels[from..to]
 }
 
 /// The number a series' kind has in tally records.

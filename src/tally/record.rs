@@ -160,6 +160,28 @@ pub struct RoleCount {
     /// How they were served; absent where they say nothing of it.
     #[prost(message, optional, tag = "8")]
     pub service: Option<ServiceCounts>,
+    /// Their labels by output; absent where they came with none.
+    #[prost(message, repeated, tag = "9")]
+    pub labels: Vec<LabelCounts>,
+}
+
+/// Answers of one categorical or boolean output that came with their label. All fields but the first two add.
+#[derive(Clone, PartialEq, Message)]
+pub struct LabelCounts {
+    #[prost(string, tag = "1")]
+    pub output: String,
+    #[prost(fixed64, tag = "2")]
+    pub grid_hash: u64,
+    /// At predicted class * classes + true class, run-length coded as in `Counts`. Of booleans the classes are false
+    /// and true; of categories the first 32 cells of the grid, then all others together.
+    #[prost(uint64, repeated, tag = "3")]
+    pub pairs: Vec<u64>,
+    /// Of the pairs of others and others, those of two categories.
+    #[prost(uint64, tag = "4")]
+    pub other_errors: u64,
+    /// Labels of another type than the output, and those that like their answer have no cell of their own.
+    #[prost(uint64, tag = "5")]
+    pub unusable: u64,
 }
 
 /// What events of one version say of how they were served. All fields add.

@@ -107,6 +107,7 @@ pub(crate) fn feed(tally: &mut Tally, partition: i32, events: &[Event]) {
                 array: Arc::new(Float64Array::from(rows.iter().map(|event| event.x).collect::<Vec<_>>())),
                 type_errors: Vec::new(),
             }],
+            labels: Vec::new(),
         };
         tally.count(&[table]).expect("the column fits");
     }

@@ -22,6 +22,7 @@ mod rooms;
 mod schemas_config;
 mod schemas_event;
 mod serve_tests;
+mod labels_tests;
 mod service;
 mod demo_tests;
 mod evaluate_tests;

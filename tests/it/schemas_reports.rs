@@ -6,8 +6,9 @@ use std::fs;
 use std::path::Path;
 use tidegate::event::{EventTime, Outcome, Role, SeriesKind};
 use tidegate::judge::report::{
-    EffectReport, KsReport, LatencyReport, MeasuredOf, PsiReport, QuantileReport, QuantilesReport,
-    RatioReport, Reference, Report, SeriesReport, ServiceReport, Verdict, WassersteinReport, Window,
+    ClassReport, EffectReport, KsReport, LabelReport, LatencyReport, MeasuredOf, PsiReport, QuantileReport,
+    QuantilesReport, RatioReport, Reference, Report, SeriesReport, ServiceReport, Verdict, WassersteinReport,
+    Window,
 };
 use tidegate::policy::action::{Action, ActionOutcome, Alert, Decision, Finding, RolloutRef};
 use tidegate::policy::schema_break::SchemaBreak;
@@ -41,6 +42,18 @@ fn assert_same_keys(at: &str, schema: &Value, record: &Value) {
     properties
         .iter()
         .for_each(|(key, schema)| assert_same_keys(&format!("{at}.{key}"), schema, &record[key]));
+}
+
+fn class_report(class: &str) -> ClassReport {
+    let ratio = (!class.is_empty()).then_some(RatioReport { value: 0.9, lower: 0.8, upper: 0.95 });
+    ClassReport {
+        class: (!class.is_empty()).then(|| class.to_owned()),
+        labelled: 250,
+        predicted: 240,
+        precision: ratio,
+        recall: ratio,
+        f1: ratio,
+    }
 }
 
 pub fn report() -> Report {
@@ -114,6 +127,15 @@ pub fn report() -> Report {
                 ],
             }),
         }),
+        labels: vec![LabelReport {
+            output: "class".to_owned(),
+            answers: 1_000,
+            labelled: 500,
+            unusable: 2,
+            accuracy: Some(RatioReport { value: 0.9, lower: 0.87, upper: 0.92 }),
+            macro_f1: Some(0.9),
+            classes: ["fraud", ""].map(class_report).to_vec(),
+        }],
         feature_drift_score: Some(0.02),
         prediction_drift_score: None,
         threshold: 0.25,

@@ -272,6 +272,7 @@ mod tests {
             complete: true,
             revision: 0,
             service: Default::default(),
+            labels: Default::default(),
         };
         let (start, end) = (EventTime(0), EventTime(60_000));
         let window = ModelWindow { model: 0, start, end, scale: 1, revised: false, arms: vec![arm] };

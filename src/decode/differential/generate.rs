@@ -44,7 +44,7 @@ const TEXTS: [&str; 12] = [
     "\u{7f}\u{2028}",
     "T\u{301}H",
 ];
-const FEATURES: [&str; 15] = [
+const FEATURES: [&str; 16] = [
     "amount",
     "country",
     "is_new",
@@ -59,6 +59,7 @@ const FEATURES: [&str; 15] = [
     "",
     ".",
     "amount.x",
+    "class",
     "unwatched",
 ];
 const TIMES: [&str; 12] = [

@@ -101,6 +101,8 @@ pub(super) struct Row {
     pub time: i64,
     pub unit: u8,
     pub cells: Vec<Cell>,
+    /// Place among the series, cell of the answer, and of its label.
+    pub labels: Vec<(u32, u16, Option<u16>)>,
 }
 
 /// Reads an event whose watched series are `series`, in versions `v1` and `v2` of the model `fraud`.
@@ -141,7 +143,12 @@ pub(super) fn read(
     let mut rows = Vec::new();
     for (of, part) in [SeriesOf::Feature, SeriesOf::Prediction].into_iter().zip(parts) {
         if let Some(part) = part {
-            rows.push(Row { version, of, time: time.0, unit: accepted.unit, cells: cells(part, of, series) });
+            let cells = cells(part, of, series);
+            let labels = match of {
+                SeriesOf::Prediction => labels(&cells, parts[2], series),
+                SeriesOf::Feature => Vec::new(),
+            };
+            rows.push(Row { version, of, time: time.0, unit: accepted.unit, cells, labels });
         }
     }
     Ok((accepted, rows))
@@ -204,6 +211,27 @@ fn cells(part: &Json, of: SeriesOf, series: &[(SeriesOf, &str, SeriesKind)]) -> 
     let value = |name: &str| found.iter().find(|(path, _)| path == name).map(|(_, value)| *value);
     let watched = series.iter().filter(|one| one.0 == of);
     watched.map(|(_, name, kind)| cell(*kind, value(name).unwrap_or(&Json::Null))).collect()
+}
+
+/// The labels of the answers in `predictions`.
+fn labels(
+    predictions: &[Cell],
+    labels: Option<&Json>,
+    series: &[(SeriesOf, &str, SeriesKind)],
+) -> Vec<(u32, u16, Option<u16>)> {
+    let Some(labels) = labels else { return Vec::new() };
+    let first = series.iter().position(|one| one.0 == SeriesOf::Prediction).unwrap_or(0);
+    let class = |cell: &Cell| match cell {
+        Cell::Category(cell) => Some(*cell),
+        Cell::Truth(truth) => Some(u16::from(*truth)),
+        _ => None,
+    };
+    let labels = cells(labels, SeriesOf::Prediction, series);
+    let pairs = predictions.iter().zip(&labels).enumerate();
+    let pairs = pairs.filter(|(_, (_, label))| **label != Cell::Missing);
+    pairs
+        .filter_map(|(at, (answer, label))| Some(((first + at) as u32, class(answer)?, class(label))))
+        .collect()
 }
 
 /// All paths of an object; each replaces what an earlier key said of it and of all below it.

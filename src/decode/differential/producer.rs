@@ -11,7 +11,7 @@ const PRODUCERS: [&str; 6] = [
     concat!(
         r#"{"request_id":%u,"timestamp":%t,"model":"fraud","model_version":"v1","role":%r,"unit":%u,"latency_ms":%n,"error":%e,"#,
         r#""features":{"amount":%n,"country":%c,"is_new":%b,"user.age":%n,"user.home.city":%c,"ключ":%b,"#,
-        r#""a_long_name_of_more_than_sixteen_bytes":%n,"unwatched":%x},"predictions":{"score":%n}}"#
+        r#""a_long_name_of_more_than_sixteen_bytes":%n,"unwatched":%x},"predictions":{"score":%n,"class":%c},"labels":{"class":%c,"is_new":%b,"why":%s}}"#
     ),
     concat!(
         r#"{"request_id":%u,"timestamp":%t,"model":"fraud","model_version":"v2","role":%r,"latency_ms":%n,"#,
@@ -30,7 +30,7 @@ const PRODUCERS: [&str; 6] = [
         r#""model_version":"v2","namespace":"ml","trace":{"id":%s,"parts":[%n,%n]}}"#
     ),
     "{\n  \"model\" : \"fraud\",\n  \"model_version\" : \"v1\",\n  \"predictions\" : {\n    \"score\" : %n\n  },\r\n\t\"features\" : {}\n}\n",
-    r#" {"model_version":"v2","model":"fraud","labels":{"class":%x},"features":null,"predictions":{"score":%n}}"#,
+    r#" {"model_version":"v2","model":"fraud","labels":{"class":%x},"features":null,"predictions":{"class":%c,"is_new":%b,"score":%n}}"#,
 ];
 
 /// What makes a difference to a parser.

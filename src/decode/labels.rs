@@ -1,0 +1,180 @@
+//! Labels that came with their predictions: which cell an output's label is in, beside the cell of its answer. Keys
+//! follow the rules of predictions: the last of equal ones wins, nested objects flatten with dots.
+
+use super::LabelPair;
+use super::scan::{plain_string, skip_space, skip_value};
+use super::section::{Names, Section, width};
+use crate::baseline::WatchedVersion;
+use crate::cells::Grid;
+use crate::event::SeriesOf;
+use simd_json::{Node, StaticNode};
+use std::mem::take;
+use std::sync::Arc;
+
+/// The labels of one watched version's outputs.
+pub(super) struct Labels {
+    outputs: Vec<Output>,
+    names: Names,
+    /// Of the event being read, one for each output.
+    truths: Vec<Truth>,
+    pairs: Vec<LabelPair>,
+}
+
+/// A categorical or boolean output.
+struct Output {
+    /// Among the version's series, and among its predictions.
+    series: u32,
+    column: u32,
+    grid: Arc<Grid>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Truth {
+    /// Absent or null.
+    None,
+    /// Of another type than the output.
+    Wrong,
+    Cell(u16),
+}
+
+impl Output {
+    fn text(&self, label: &str) -> Truth {
+        match self.grid.as_ref() {
+            Grid::Categorical(categories) => Truth::Cell(categories.cell_of(label)),
+            Grid::Boolean | Grid::Numeric(_) => Truth::Wrong,
+        }
+    }
+
+    fn boolean(&self, label: bool) -> Truth {
+        match self.grid.as_ref() {
+            Grid::Boolean => Truth::Cell(u16::from(label)),
+            Grid::Categorical(_) | Grid::Numeric(_) => Truth::Wrong,
+        }
+    }
+
+    fn node(&self, label: &Node<'_>) -> Truth {
+        match label {
+            Node::Static(StaticNode::Null) => Truth::None,
+            Node::Static(StaticNode::Bool(truth)) => self.boolean(*truth),
+            Node::String(text) => self.text(text),
+            Node::Static(_) | Node::Object { .. } | Node::Array { .. } => Truth::Wrong,
+        }
+    }
+
+    /// The label whose raw text starts at `at`; `None`: in doubt.
+    fn raw(&self, text: &str, at: usize) -> Option<Truth> {
+        Some(match text.as_bytes().get(at)? {
+            b'n' => Truth::None,
+            b'"' => self.text(plain_string(text, at)?.0),
+            first @ (b't' | b'f') => self.boolean(*first == b't'),
+            _ => Truth::Wrong,
+        })
+    }
+}
+
+impl Labels {
+    pub(super) fn new(watched: &WatchedVersion) -> Labels {
+        let mut outputs = Vec::new();
+        let mut names = Vec::new();
+        for (column, (series, one)) in watched.of(SeriesOf::Prediction).enumerate() {
+            if let Grid::Categorical(_) | Grid::Boolean = one.reference.grid.as_ref() {
+                let grid = one.reference.grid.clone();
+                outputs.push(Output { series: series as u32, column: column as u32, grid });
+                names.push(one.reference.name.clone());
+            }
+        }
+        let truths = vec![Truth::None; outputs.len()];
+        Labels { outputs, names: Names::new(names), truths, pairs: Vec::new() }
+    }
+
+    /// Whether there are outputs that can have a label.
+    pub(super) fn are_watched(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
+    /// Takes the labels of the event whose answers are the last row of `predictions`. `object` is the tape of an
+    /// object, its own node first.
+    pub(super) fn append(&mut self, predictions: &Section, object: &[Node<'_>]) {
+        if self.are_watched() {
+            self.start();
+            self.walk(None, object);
+            self.keep(predictions);
+        }
+    }
+
+    fn start(&mut self) {
+        self.names.start_row();
+        self.truths.fill(Truth::None);
+    }
+
+    fn walk(&mut self, parent: Option<&str>, object: &[Node<'_>]) {
+        let mut at = 1;
+        while let Some(Node::String(key)) = object.get(at) {
+            let width = width(&object[at + 1]);
+            let value = &object[at + 1..at + 1 + width];
+            match parent {
+                None => self.field(key, value),
+                Some(parent) => self.field(&format!("{parent}.{key}"), value),
+            }
+            at += 1 + width;
+        }
+    }
+
+    fn field(&mut self, path: &str, value: &[Node<'_>]) {
+        if let Some(output) = self.names.find(path) {
+            self.truths[output] = self.outputs[output].node(&value[0]);
+        }
+        let below = self.names.below(path);
+        if below.is_empty() {
+            return;
+        }
+        below.iter().for_each(|output| self.truths[*output as usize] = Truth::None);
+        if matches!(value[0], Node::Object { .. }) {
+            self.walk(Some(path), value);
+        }
+    }
+
+    /// Reads the labels from the raw text of an object, which [`skip_value`] has passed. `None`: it takes the rules of
+    /// the tape. [`Labels::keep`] then takes what was read, once the predictions have their row.
+    pub(super) fn read(&mut self, object: &str) -> Option<()> {
+        self.start();
+        let bytes = object.as_bytes();
+        let mut at = skip_space(bytes, 1);
+        while bytes.get(at)? != &b'}' {
+            let (key, end) = plain_string(object, at)?;
+            at = skip_space(bytes, skip_space(bytes, end) + 1);
+            if !self.names.below(key).is_empty() {
+                return None;
+            }
+            if let Some(output) = self.names.find(key) {
+                self.truths[output] = self.outputs[output].raw(object, at)?;
+            }
+            at = skip_space(bytes, skip_value(bytes, at)?);
+            if bytes.get(at)? == &b',' {
+                at = skip_space(bytes, at + 1);
+            }
+        }
+        Some(())
+    }
+
+    /// Puts what was read beside the last row of `predictions`. An output without an answer in its cells has no use
+    /// for a label.
+    pub(super) fn keep(&mut self, predictions: &Section) {
+        let Some(row) = predictions.rows().checked_sub(1) else { return };
+        for (output, truth) in self.outputs.iter().zip(&self.truths) {
+            let truth = match truth {
+                Truth::None => continue,
+                Truth::Wrong => None,
+                Truth::Cell(cell) => Some(*cell),
+            };
+            if let Some(predicted) = predictions.cell(output.column, row) {
+                self.pairs.push(LabelPair { row: row as u32, series: output.series, predicted, truth });
+            }
+        }
+    }
+
+    /// The pairs of all rows so far.
+    pub(super) fn take(&mut self) -> Vec<LabelPair> {
+        take(&mut self.pairs)
+    }
+}

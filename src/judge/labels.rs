@@ -1,0 +1,101 @@
+//! How right a version's answers were, of those that came with their label.
+
+use super::report::{ClassReport, LabelReport, RatioReport};
+use super::window::ArmWindow;
+use crate::baseline::WatchedVersion;
+use crate::cells::Grid;
+use crate::stats::labelled::{ClassCounts, accuracy, f1, macro_f1, precision, recall};
+use crate::stats::rates::Estimate;
+use crate::tally::labels::Confusion;
+use std::cmp::Reverse;
+
+/// The level of the intervals that reports show: they miss the true value once in twenty times.
+const ALPHA: f64 = 0.05;
+/// Classes of an output that a report shows at most.
+pub const MAX_CLASSES: usize = 16;
+
+/// The labelled answers of one output in a window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputLabels {
+    /// The output's place among the version's series.
+    pub series: usize,
+    /// Values of the output, labelled or not.
+    pub answers: u64,
+    pub confusion: Confusion,
+}
+
+/// The outputs of a window's version that came with labels.
+pub(super) fn of_arm(arm: &ArmWindow) -> Vec<OutputLabels> {
+    let of_output = |(series, confusion): (usize, &Confusion)| {
+        let answers = arm.series.get(series)?.n();
+        Some(OutputLabels { series, answers, confusion: confusion.clone() })
+    };
+    arm.labels.outputs().filter_map(of_output).collect()
+}
+
+/// What a report says of them.
+pub(super) fn report(watched: &WatchedVersion, labels: &[OutputLabels]) -> Vec<LabelReport> {
+    let of_output = |labels: &OutputLabels| {
+        let reference = &watched.series.get(labels.series)?.reference;
+        let confusion = &labels.confusion;
+        let counts: Vec<ClassCounts> =
+            (0..confusion.classes()).map(|class| counts(confusion, class)).collect();
+        let right = counts.iter().map(|class| class.true_positives).sum();
+        Some(LabelReport {
+            output: reference.name.clone(),
+            answers: labels.answers,
+            labelled: confusion.labelled(),
+            unusable: confusion.unusable(),
+            accuracy: accuracy(right, confusion.labelled(), ALPHA).map(ratio),
+            macro_f1: macro_f1(&counts),
+            classes: classes(&reference.grid, &counts),
+        })
+    };
+    labels.iter().filter_map(of_output).collect()
+}
+
+/// One class against all others. Answers and labels that are others both, but not the same, are wrong twice, like any
+/// answer of a wrong class.
+fn counts(confusion: &Confusion, class: usize) -> ClassCounts {
+    let all = || 0..confusion.classes();
+    let predicted: u64 = all().map(|truth| confusion.pairs(class, truth)).sum();
+    let labelled: u64 = all().map(|predicted| confusion.pairs(predicted, class)).sum();
+    let right = confusion.right(class);
+    ClassCounts {
+        true_positives: right,
+        false_positives: predicted - right,
+        false_negatives: labelled - right,
+    }
+}
+
+fn classes(grid: &Grid, counts: &[ClassCounts]) -> Vec<ClassReport> {
+    let labelled = |class: &ClassCounts| class.true_positives + class.false_negatives;
+    let predicted = |class: &ClassCounts| class.true_positives + class.false_positives;
+    let mut shown: Vec<usize> = (0..counts.len()).collect();
+    shown.retain(|class| labelled(&counts[*class]) + predicted(&counts[*class]) > 0);
+    shown.sort_by_key(|class| Reverse(labelled(&counts[*class]) + predicted(&counts[*class])));
+    shown.truncate(MAX_CLASSES);
+    shown.sort_unstable();
+    let of_class = |class: usize| ClassReport {
+        class: name(grid, class, counts.len()),
+        labelled: labelled(&counts[class]),
+        predicted: predicted(&counts[class]),
+        precision: precision(counts[class], ALPHA).map(ratio),
+        recall: recall(counts[class], ALPHA).map(ratio),
+        f1: f1(counts[class], ALPHA).map(ratio),
+    };
+    shown.into_iter().map(of_class).collect()
+}
+
+/// The name of a class; `None` for all others.
+fn name(grid: &Grid, class: usize, classes: usize) -> Option<String> {
+    match grid {
+        Grid::Boolean => Some((class == 1).to_string()),
+        Grid::Categorical(categories) if class + 1 < classes => categories.named().get(class).cloned(),
+        Grid::Categorical(_) | Grid::Numeric(_) => None,
+    }
+}
+
+fn ratio(estimate: Estimate) -> RatioReport {
+    RatioReport { value: estimate.value, lower: estimate.lower, upper: estimate.upper }
+}
