@@ -2,12 +2,14 @@
 
 use super::measure::SeriesMeasurement;
 use super::plan::SeriesPlan;
-use super::report::{QuantilesReport, WassersteinReport};
+use super::report::{QuantilesReport, Reference, WassersteinReport};
 use crate::cells::Grid;
 use crate::stats::{divergence, quantile, wasserstein};
 
 /// The interquartile range of a normal distribution with standard deviation 1.
 const NORMAL_IQR: f64 = 1.349;
+/// The quantiles of a report.
+const LEVELS: [f64; 5] = [0.05, 0.25, 0.5, 0.75, 0.95];
 
 /// Counts of both sides: per cell of the grid, and on PSI's bins.
 pub(super) struct Sides<'a> {
@@ -17,30 +19,67 @@ pub(super) struct Sides<'a> {
     pub window_bins: &'a [u64],
 }
 
-/// Fills in the distances of a measurement.
+/// Fills in the distances of a measurement; quantiles, which are of the window alone, beside the baseline only.
 pub(super) fn measure(measurement: &mut SeriesMeasurement, plan: &SeriesPlan, sides: &Sides<'_>) {
     measurement.hellinger = divergence::hellinger(sides.reference_bins, sides.window_bins);
     measurement.total_variation = divergence::total_variation(sides.reference_bins, sides.window_bins);
     let Grid::Numeric(grid) = &*plan.reference.grid else { return };
     let cuts = grid.cuts();
-    measurement.quantiles = Some(quantiles(cuts, sides.window));
+    if measurement.reference == Reference::Baseline {
+        measurement.quantiles = Some(quantiles(cuts, sides.window, measurement.n));
+    }
     measurement.wasserstein =
         wasserstein::from_counts(cuts, sides.reference, sides.window).map(|found| WassersteinReport {
             lower: found.lower,
             upper: found.upper,
-            normed: spread(cuts, sides.reference).and_then(|s| found.normed(s)).map(|one| one.lower),
+            normed: plan.spread.and_then(|spread| found.normed(spread)).map(|one| one.lower),
         });
 }
 
-fn at(cuts: &[f64], counts: &[u64], level: f64) -> Option<f64> {
-    cuts.get(quantile::quantile(counts, level)?).copied()
+/// The spread of a baseline's values: its interquartile range over that of a normal distribution.
+pub(super) fn spread(grid: &Grid, counts: &[u64]) -> Option<f64> {
+    let Grid::Numeric(grid) = grid else { return None };
+    let at = |level: f64| grid.cuts().get(quantile::quantile(counts, level)?).copied();
+    Some((at(0.75)? - at(0.25)?) / NORMAL_IQR)
 }
 
-fn spread(cuts: &[f64], counts: &[u64]) -> Option<f64> {
-    Some((at(cuts, counts, 0.75)? - at(cuts, counts, 0.25)?) / NORMAL_IQR)
+/// All quantiles in one pass: per level the first cut with at least ceil(level·n) values at or below it.
+fn quantiles(cuts: &[f64], counts: &[u64], n: u64) -> QuantilesReport {
+    let mut found = [None; LEVELS.len()];
+    // What the cuts so far must hold to reach the next level.
+    let rank = |next: usize| match LEVELS.get(next) {
+        Some(level) if n > 0 => ((level * n as f64).ceil() as u64).max(1),
+        _ => u64::MAX,
+    };
+    let (mut below, mut next, mut wanted) = (0, 0, rank(0));
+    let (pairs, _) = counts.as_chunks::<2>();
+    for ([gap, tie], cut) in pairs.iter().zip(cuts) {
+        below += gap + tie;
+        while below >= wanted {
+            found[next] = Some(*cut);
+            next += 1;
+            wanted = rank(next);
+        }
+    }
+    let [p05, p25, p50, p75, p95] = found;
+    QuantilesReport { p05, p25, p50, p75, p95 }
 }
 
-fn quantiles(cuts: &[f64], counts: &[u64]) -> QuantilesReport {
-    let at = |level| at(cuts, counts, level);
-    QuantilesReport { p05: at(0.05), p25: at(0.25), p50: at(0.5), p75: at(0.75), p95: at(0.95) }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One pass says what [`quantile::quantile`] says of each level by itself.
+    #[test]
+    fn one_pass_finds_the_quantiles_of_each_level() {
+        let mut random = fastrand::Rng::with_seed(6);
+        for _ in 0..300 {
+            let cuts: Vec<f64> = (0..random.usize(1..40)).map(|cut| cut as f64).collect();
+            let counts: Vec<u64> = (0..2 * cuts.len() + 1).map(|_| random.u64(0..4)).collect();
+            let one = |level: f64| quantile::quantile(&counts, level).and_then(|cut| cuts.get(cut).copied());
+            let found = quantiles(&cuts, &counts, counts.iter().sum());
+            let expected = LEVELS.map(one);
+            assert_eq!([found.p05, found.p25, found.p50, found.p75, found.p95], expected, "{counts:?}");
+        }
+    }
 }

@@ -264,6 +264,12 @@ fn judge_shares(measurement: &mut SeriesMeasurement, reference: &[u64], window: 
         return;
     }
     let mut beyond = [1.0; 3];
+    // With a tolerance, and of fewer effective values, no index is less likely than without.
+    let ordinary = measurement.psi.is_none_or(|found| found.p_value > LARGEST_ALPHA);
+    if measurement.kind == SeriesKind::Numeric && ordinary {
+        measurement.psi_beyond = Some(beyond);
+        return;
+    }
     for (p, limit) in beyond.iter_mut().zip(verdict::PSI_LIMITS) {
         *p = match (measurement.kind, measurement.psi) {
             (SeriesKind::Numeric, Some(found)) => {

@@ -1,5 +1,6 @@
 //! What every measurement of a model needs and no window changes: bins and folded references.
 
+use super::distances;
 use super::evidence::Thin;
 use super::verdict::tests_of_values;
 use crate::baseline::{BaselineSeries, WatchedModel, WatchedSeries, WatchedVersion};
@@ -46,6 +47,8 @@ pub(super) struct SeriesPlan {
     pub levels: LevelBins,
     /// Where φ is taken.
     pub octiles: Octiles,
+    /// The spread of the baseline's values, of numeric series whose quartiles differ.
+    pub spread: Option<f64>,
     /// The cell of categories that training never saw.
     pub unseen_cell: Option<usize>,
     /// Categories that training saw once, at most: those behind `other` may all have come once.
@@ -133,6 +136,7 @@ impl SeriesPlan {
             m: reference.n(),
             exact: reference.distinct <= EXACT_DISTINCT,
             bins,
+            spread: distances::spread(&reference.grid, &reference.counts),
             unseen_cell,
             singletons,
             reference,

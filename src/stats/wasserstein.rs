@@ -158,6 +158,8 @@ fn gaps<'a>(
     (window, n): (&'a [u64], f64),
 ) -> impl Iterator<Item = Gap> + 'a {
     let (mut below_reference, mut below_window) = (0u64, 0u64);
+    // Four products are several times as fast as four quotients.
+    let (of_n, of_m) = (1.0 / n, 1.0 / m);
     cuts.windows(2).enumerate().map(move |(index, ends)| {
         // The gap below the lower cut, and the cut itself.
         let before = 2 * index;
@@ -168,10 +170,10 @@ fn gaps<'a>(
             cell,
             length: ends[1] - ends[0],
             end: ends[1],
-            start: (below_window as f64 / n, below_reference as f64 / m),
+            start: (below_window as f64 * of_n, below_reference as f64 * of_m),
             before_end: (
-                (below_window + window[cell]) as f64 / n,
-                (below_reference + reference[cell]) as f64 / m,
+                (below_window + window[cell]) as f64 * of_n,
+                (below_reference + reference[cell]) as f64 * of_m,
             ),
         }
     })

@@ -222,6 +222,9 @@ fn position(consumer: &BaseConsumer<Quiet>, topic: &str, partition: i32) -> i64 
     }
 }
 
+/// How much a reader reads ahead, by partition and by fetch.
+const READ_AHEAD_KIB: usize = 2_048;
+
 fn plain_consumer(settings: &ClientSettings, role: &str) -> KafkaResult<BaseConsumer<Quiet>> {
     BaseConsumer::from_config_and_context(&reader_config(settings, role), Quiet)
 }
@@ -238,5 +241,8 @@ fn reader_config(settings: &ClientSettings, role: &str) -> ClientConfig {
     config.remove("group.protocol");
     // librdkafka wants a group id before it lets anyone assign; nothing is ever committed under it.
     config.set("group.id", format!("{}-{role}-reader", settings.client_id));
+    // What is read is used at once: a long queue would only raise the memory that every restore leaves behind.
+    config.set("queued.max.messages.kbytes", READ_AHEAD_KIB.to_string());
+    config.set("fetch.max.bytes", (READ_AHEAD_KIB << 10).to_string());
     config
 }
