@@ -19,8 +19,12 @@ const FEATURES: usize = 5;
 const LEAST_VALUES: u64 = 100;
 /// Tests after which the counts are halved: they follow the traffic of the last days.
 const MOST_TESTS: u64 = 20_000;
-/// The interval of the share misses the true one this often.
+/// The interval of the share that is shown misses the true one this often …
 const ALPHA: f64 = 0.05;
+/// … and the one that warns, since it is looked at after every pane, this often …
+const WARNING_ALPHA: f64 = 1e-4;
+/// … and not before so many tests.
+const TESTS_TO_WARN: u64 = 200;
 
 /// What the tests of one model have come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -39,7 +43,7 @@ pub struct SelfCheckReport {
     pub ratio: f64,
     pub lower: f64,
     pub upper: f64,
-    /// The interval lies above [`LEVEL`], and did not before.
+    /// The share surely lies above [`LEVEL`], and did not before.
     pub warning: bool,
 }
 
@@ -99,9 +103,11 @@ impl SelfCheck {
     }
 
     fn report(&mut self) -> SelfCheckReport {
-        let rate = Rate::new(self.rejected, self.tests.max(1)).map(|rate| rates::wilson(rate, ALPHA));
-        let (ratio, lower, upper) = rate.map_or((0.0, 0.0, 1.0), |one| (one.value, one.lower, one.upper));
-        let above = lower > LEVEL;
+        let rate = Rate::new(self.rejected, self.tests);
+        let shown = rate.map(|rate| rates::wilson(rate, ALPHA));
+        let (ratio, lower, upper) = shown.map_or((0.0, 0.0, 1.0), |one| (one.value, one.lower, one.upper));
+        let sure = rate.is_some_and(|rate| rates::wilson(rate, WARNING_ALPHA).lower > LEVEL);
+        let above = sure && self.tests >= TESTS_TO_WARN;
         let warning = above && !self.warned;
         self.warned = above;
         SelfCheckReport { tests: self.tests, ratio, lower, upper, warning }
@@ -157,6 +163,8 @@ mod tests {
         let (check, reports) = run(60, true);
         assert!(check.warned && reports.last().is_some_and(|last| last.lower > 0.5));
         assert_eq!(reports.iter().filter(|report| report.warning).count(), 1);
+        let first = reports.iter().position(|report| report.warning);
+        assert_eq!(first, Some(33), "at the 200th test");
     }
 
     #[test]
