@@ -151,6 +151,7 @@ impl<'a> Reference<'a> {
         }
         self.coverage.flushes += 1;
         let fits = |range: &SourceRange| match next(range) {
+            _ if self.is_unread(range, marker.init) => true,
             Some(next) => next == range.from && range.from <= range.to,
             None => marker.init && !self.topic_ids.contains_key(&range.partition),
         };
@@ -162,11 +163,15 @@ impl<'a> Reference<'a> {
         self.words.hear(marker);
     }
 
+    /// Whether nothing was read yet of a topic that was made again: the word of its start is still to come.
+    fn is_unread(&self, range: &SourceRange, init: bool) -> bool {
+        let of_another = self.topic_ids.get(&range.partition).is_some_and(|known| *known != range.topic_uuid);
+        of_another && range.from == range.to && !init
+    }
+
     fn pass(&mut self, range: &SourceRange, init: bool, clean: bool) {
         let id = (range.topic_uuid.clone(), range.partition);
-        let is_known = self.topic_ids.get(&range.partition).is_some_and(|known| *known != range.topic_uuid);
-        if is_known && range.from == range.to && !init {
-            // Nothing was read of the new topic yet.
+        if self.is_unread(range, init) {
             return;
         }
         let before = self.topic_ids.insert(range.partition, range.topic_uuid.clone());

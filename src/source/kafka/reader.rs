@@ -222,8 +222,11 @@ fn position(consumer: &BaseConsumer<Quiet>, topic: &str, partition: i32) -> i64 
     }
 }
 
-/// How much a reader reads ahead, by partition and by fetch.
+/// How much a reader reads ahead, as its queue counts it: decompressed.
 const READ_AHEAD_KIB: usize = 2_048;
+/// What one fetch brings, compressed. All of it is decompressed before any of it is queued, and state compresses well:
+/// left at librdkafka's 1 MiB, the memory that a restore takes grows with the log that it reads.
+const FETCH_KIB: usize = 128;
 
 fn plain_consumer(settings: &ClientSettings, role: &str) -> KafkaResult<BaseConsumer<Quiet>> {
     BaseConsumer::from_config_and_context(&reader_config(settings, role), Quiet)
@@ -244,5 +247,6 @@ fn reader_config(settings: &ClientSettings, role: &str) -> ClientConfig {
     // What is read is used at once: a long queue would only raise the memory that every restore leaves behind.
     config.set("queued.max.messages.kbytes", READ_AHEAD_KIB.to_string());
     config.set("fetch.max.bytes", (READ_AHEAD_KIB << 10).to_string());
+    config.set("fetch.message.max.bytes", (FETCH_KIB << 10).to_string());
     config
 }
