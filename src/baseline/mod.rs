@@ -27,7 +27,7 @@ pub use recorded::{MAX_NUMBERS, MINORITY, RecordedBatch, RecordedChunk, Recordin
 pub use series_type::SeriesType;
 pub use watch::{Rollout, VersionIndex, Watch, WatchedModel, WatchedSeries, WatchedVersion};
 
-use crate::cells::Grid;
+use crate::cells::{Grid, Sums};
 use crate::event::{EventTime, SeriesKind, SeriesOf};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -77,6 +77,8 @@ pub struct SeriesTraits {
     pub discrete: bool,
     /// By scale, increasing; empty for a baseline without times.
     pub tolerances: Vec<Tolerance>,
+    /// The sums of numbers that do not all stand on cuts, where they are known.
+    pub sums: Option<Sums>,
 }
 
 /// δ0: the change within which a window is as usual.
@@ -114,6 +116,12 @@ impl BaselineSeries {
     /// δ0 for windows of `scale` panes; `None` when the baseline has no times, or too few blocks of that length.
     pub fn tolerance(&self, scale: u32) -> Option<f64> {
         self.traits.tolerances.iter().find(|one| one.scale == scale).map(|one| one.delta)
+    }
+
+    /// The sums of a numeric series' values, where they are known or follow from the counts.
+    pub fn sums(&self) -> Option<Sums> {
+        let Grid::Numeric(grid) = &*self.grid else { return None };
+        self.traits.sums.or_else(|| Sums::of_ties(grid.scale(), grid.cuts(), &self.counts))
     }
 
     /// Values counted in cells (rows less the missing ones).

@@ -1,7 +1,7 @@
 //! Numeric series: from sorted values to a grid and the exact counts on it (statistics.md §1.2–1.3).
 
 use crate::baseline::{BaselineSeries, SeriesTraits, SeriesType};
-use crate::cells::{Grid, NumericGrid};
+use crate::cells::{Grid, NumericGrid, Sums};
 use crate::event::{SeriesKind, SeriesOf};
 use std::sync::Arc;
 
@@ -40,6 +40,7 @@ pub(super) fn series_of_width(
     let counts = count(&values, grid.cuts());
     let kind = SeriesKind::Numeric;
     let discrete = SeriesType::detect(kind, &counts, distinct) == SeriesType::Discrete;
+    let sums = sums(&grid, &values, &counts);
     BaselineSeries {
         name: name.to_owned(),
         of,
@@ -49,8 +50,18 @@ pub(super) fn series_of_width(
         grid: Arc::new(Grid::Numeric(grid)),
         missing,
         distinct,
-        traits: SeriesTraits { discrete, ..SeriesTraits::default() },
+        traits: SeriesTraits { discrete, sums, ..SeriesTraits::default() },
     }
+}
+
+/// The sums of sorted values with these counts, unless the counts say them.
+fn sums(grid: &NumericGrid, sorted: &[f64], counts: &[u64]) -> Option<Sums> {
+    if Sums::of_ties(grid.scale(), grid.cuts(), counts).is_some() {
+        return None;
+    }
+    let cells =
+        counts.iter().enumerate().flat_map(|(cell, &count)| std::iter::repeat_n(cell, count as usize));
+    Some(Sums::of(grid.scale(), sorted.iter().copied().zip(cells), grid.cells()))
 }
 
 fn distinct(sorted: &[f64]) -> u64 {

@@ -1,5 +1,6 @@
 //! Grids: what the values of one series are counted on.
 
+use super::fixed::FixedScale;
 use hashbrown::HashMap;
 use sha2::{Digest, Sha256};
 
@@ -17,13 +18,20 @@ pub enum Grid {
 }
 
 /// Strictly increasing, NaN-free cut points; `-0.0` is stored as `0.0`. May hold ±infinity.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct NumericGrid {
-    /// The cuts, then infinities up to a power of two: what the branch-free search walks (`rank.rs`).
+    /// The cuts, then NaN up to a power of two: what the branch-free search walks (`rank.rs`).
     table: Vec<f64>,
     cuts: usize,
     /// The cuts are 32-bit floats, and so is what is counted.
     single: bool,
+    scale: FixedScale,
+}
+
+impl PartialEq for NumericGrid {
+    fn eq(&self, other: &Self) -> bool {
+        self.single == other.single && self.cuts() == other.cuts()
+    }
 }
 
 /// The known categories: the most frequent with a cell each, the rest sharing `other`.
@@ -41,9 +49,9 @@ impl NumericGrid {
         cuts.iter_mut().for_each(|cut| *cut += 0.0);
         cuts.sort_unstable_by(f64::total_cmp);
         cuts.dedup();
-        let count = cuts.len();
-        cuts.resize((count + 1).next_power_of_two(), f64::INFINITY);
-        NumericGrid { table: cuts, cuts: count, single: false }
+        let (count, scale) = (cuts.len(), FixedScale::of_cuts(&cuts));
+        cuts.resize((count + 1).next_power_of_two(), f64::NAN);
+        NumericGrid { table: cuts, cuts: count, single: false, scale }
     }
 
     /// A grid of 32-bit floats: cuts are rounded to such, as values are by [`NumericGrid::rounded`] before they are
@@ -71,7 +79,12 @@ impl NumericGrid {
         2 * self.cuts + 1
     }
 
-    /// The cuts followed by at least one infinity; the length is a power of two.
+    /// The unit of sums of values.
+    pub fn scale(&self) -> &FixedScale {
+        &self.scale
+    }
+
+    /// The cuts followed by at least one NaN; the length is a power of two.
     pub(super) fn search_table(&self) -> &[f64] {
         &self.table
     }

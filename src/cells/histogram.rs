@@ -1,6 +1,7 @@
 //! Counts a range of rows of an Arrow column into the cells of its grid.
 
-use super::{Grid, NumericGrid, Octiles, UnitCounts};
+use super::fixed::FixedSum;
+use super::{Grid, NumericGrid, Octiles, Sums, UnitCounts};
 use arrow::array::{Array, AsArray, BooleanArray, Float64Array, PrimitiveArray};
 use arrow::datatypes::{DataType, Float64Type, UInt16Type};
 use std::ops::Range;
@@ -31,7 +32,7 @@ pub struct Scratch {
     buckets: Vec<u8>,
 }
 
-/// The units of a column's rows, and where they are counted.
+/// The units of a column's rows, and what is counted beside cells.
 #[derive(Debug)]
 pub struct UnitRows<'a> {
     /// One for each row of the column: a bucket, or [`crate::event::NO_UNIT`].
@@ -40,12 +41,14 @@ pub struct UnitRows<'a> {
     pub octiles: &'a Octiles,
     /// Values in cells are counted here too, by bucket and octile bin.
     pub into: &'a mut UnitCounts,
+    /// And those of numeric grids are summed here, by span.
+    pub sums: &'a mut Sums,
 }
 
 impl UnitRows<'_> {
     /// The part for some of the rows.
     fn of(&mut self, rows: Range<usize>) -> UnitRows<'_> {
-        UnitRows { buckets: &self.buckets[rows], octiles: self.octiles, into: self.into }
+        UnitRows { buckets: &self.buckets[rows], octiles: self.octiles, into: self.into, sums: self.sums }
     }
 }
 
@@ -120,7 +123,7 @@ pub fn count_column(
     }
     let mut units = units;
     if let Some(units) = &units {
-        of_grid(units.octiles.bins().len())?;
+        of_grid(units.octiles.cells())?;
         if units.buckets.len() != array.len() {
             return Err(CountError::UnitsOfOtherRows { rows: array.len(), found: units.buckets.len() });
         }
@@ -201,31 +204,58 @@ fn count_values(
     into: &mut CellCounts,
 ) {
     grid.rank_into(values, ranks);
+    let whole = note_extremes(grid, range, values, into);
     // NOT_A_NUMBER is beyond every grid.
-    match units {
-        None => {
-            for &rank in ranks.iter() {
-                if let Some(count) = into.cells.get_mut(rank as usize) {
-                    *count += 1;
-                }
+    let Some(UnitRows { buckets, octiles, into: by_unit, sums }) = units else {
+        for &rank in ranks.iter() {
+            if let Some(count) = into.cells.get_mut(rank as usize) {
+                *count += 1;
             }
         }
-        Some(UnitRows { buckets, octiles, into: by_unit }) => {
-            let bins = octiles.bins();
-            let cells = &mut into.cells[..bins.len()];
-            for (&rank, &bucket) in ranks.iter().zip(buckets) {
-                if let Some(count) = cells.get_mut(rank as usize) {
-                    *count += 1;
-                    by_unit.add(bucket, bins[rank as usize]);
-                }
-            }
+        return;
+    };
+    let (places, scale) = (octiles.places(), grid.scale());
+    let cells = &mut into.cells[..places.len()];
+    // A block of values that are all near enough fits.
+    let mut by_span = [0_i64; 16];
+    for ((&value, &rank), &bucket) in values.iter().zip(ranks.iter()).zip(buckets) {
+        if let Some(count) = cells.get_mut(rank as usize) {
+            *count += 1;
+            let place = places[rank as usize];
+            by_unit.add(bucket, place.bin());
+            by_span[place.span()] = by_span[place.span()].wrapping_add(scale.units(value));
         }
     }
-    into.non_finite += values.iter().map(|value| u64::from(!value.is_finite())).sum::<u64>();
-    if let Some((min, max)) = range {
-        into.out_of_range +=
-            values.iter().map(|&value| u64::from((value < min) | (value > max))).sum::<u64>();
+    if whole {
+        let spans = by_span.map(|units| FixedSum::from_units(i128::from(units)));
+        sums.spans.iter_mut().zip(spans).for_each(|(sum, units)| *sum += units);
+        sums.values += values.len() as u64;
+    } else {
+        let placed = values.iter().zip(ranks.iter()).map(|(value, rank)| (*value, *rank as usize));
+        sums.merge(&Sums::of(scale, placed, into.cells.len()));
     }
+}
+
+/// Counts what is not finite and what is out of range. Returns whether every value is near enough to be summed.
+fn note_extremes(
+    grid: &NumericGrid,
+    range: Option<(f64, f64)>,
+    values: &[f64],
+    into: &mut CellCounts,
+) -> bool {
+    let scale = grid.scale();
+    let (min, max) = range.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+    let (mut far, mut out_of_range) = (0_u64, 0_u64);
+    for &value in values {
+        far += u64::from(!scale.holds(value));
+        out_of_range += u64::from((value < min) | (value > max));
+    }
+    into.out_of_range += out_of_range;
+    // What is not finite is not near.
+    if far > 0 {
+        into.non_finite += values.iter().map(|value| u64::from(!value.is_finite())).sum::<u64>();
+    }
+    far == 0
 }
 
 fn count_keys(
@@ -248,9 +278,9 @@ fn count_keys(
             nulls.valid_indices().for_each(|row| into.cells[usize::from(keys.values()[row])] += 1);
         }
     }
-    if let Some(UnitRows { buckets, octiles, into }) = units {
-        let bins = octiles.bins();
-        let mut add = |row: usize| into.add(buckets[row], bins[usize::from(keys.values()[row])]);
+    if let Some(UnitRows { buckets, octiles, into, .. }) = units {
+        let places = octiles.places();
+        let mut add = |row: usize| into.add(buckets[row], places[usize::from(keys.values()[row])].bin());
         match nulls {
             None => (0..keys.len()).for_each(add),
             Some(nulls) => nulls.valid_indices().for_each(&mut add),
@@ -268,10 +298,10 @@ fn count_booleans(array: &BooleanArray, units: Option<UnitRows<'_>>, into: &mut 
     into.cells[1] += yes;
     into.rows += rows;
     into.missing += missing;
-    if let Some(UnitRows { buckets, octiles, into }) = units {
+    if let Some(UnitRows { buckets, octiles, into, .. }) = units {
         for (value, bucket) in array.iter().zip(buckets) {
             if let Some(value) = value {
-                into.add(*bucket, octiles.bins()[usize::from(value)]);
+                into.add(*bucket, octiles.bin(usize::from(value)));
             }
         }
     }

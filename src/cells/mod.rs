@@ -6,15 +6,18 @@
 //! odd cells are ties with a cut. So ties are never guessed, and counts of two windows on one grid can be
 //! compared exactly (statistics.md §1.1).
 
+pub mod fixed;
 mod grid;
 mod latency;
 pub mod rank;
 pub mod histogram;
 pub mod runs;
+mod spans;
 mod units;
 
 pub use grid::{Categories, Grid, MAX_CATEGORIES, NumericGrid};
 pub use histogram::{CellCounts, CountError, Scratch, UnitRows, count_column};
 pub use latency::{LATENCY_CELLS, latency_cell, latency_edge};
 pub use rank::NOT_A_NUMBER;
+pub use spans::{SPANS, Sums, SumsError, stretches};
 pub use units::{OCTILE_BINS, Octiles, UNIT_CELLS, UnitCounts};

@@ -1,9 +1,9 @@
 //! The rank search: values → rank cells.
 //!
-//! One search is a chain of dependent loads, so eight run side by side and hide each other's latency. Each
+//! One search is a chain of dependent loads, so twelve run side by side and hide each other's latency. Each
 //! step is a conditional move, never a branch: the outcome of a comparison with a quantile is a coin toss.
-//! The table is padded with infinities to a power of two, so that every search takes the same number of
-//! steps; `inf < x` holds for no x, so padding is never counted as below a value.
+//! The table is padded with NaN to a power of two, so that every search takes the same number of steps;
+//! `NaN < x` and `NaN <= x` hold for no x, so padding is never counted as below a value and ties with none.
 
 use super::NumericGrid;
 use std::hint::select_unpredictable;
@@ -12,7 +12,7 @@ use std::hint::select_unpredictable;
 pub const NOT_A_NUMBER: u32 = u32::MAX;
 
 /// Searches that run side by side.
-const LANES: usize = 8;
+const LANES: usize = 12;
 
 impl NumericGrid {
     /// Replaces `out` by the rank cell `#{cuts < x} + #{cuts <= x}` of each value, in order.
@@ -25,14 +25,17 @@ impl NumericGrid {
         let (blocks, rest) = values.as_chunks::<LANES>();
         let (out_blocks, out_rest) = out.as_chunks_mut::<LANES>();
         let table = self.search_table();
-        let cuts = self.cuts().len();
         for (block, out_block) in blocks.iter().zip(out_blocks) {
-            *out_block = rank_lanes(table, cuts, block);
+            *out_block = cuts_below(table, block);
         }
         if !rest.is_empty() {
             let mut block = [0.0; LANES];
             block[..rest.len()].copy_from_slice(rest);
-            out_rest.copy_from_slice(&rank_lanes(table, cuts, &block)[..rest.len()]);
+            out_rest.copy_from_slice(&cuts_below(table, &block)[..rest.len()]);
+        }
+        // A loop of its own: in one with the searches the compiler runs out of registers.
+        for (rank, &value) in out.iter_mut().zip(values) {
+            *rank = rank_of(table, *rank, value);
         }
     }
 
@@ -48,8 +51,9 @@ impl NumericGrid {
     }
 }
 
+/// How many cuts lie below each value; 0 for NaN.
 #[inline(always)]
-fn rank_lanes(table: &[f64], cuts: usize, values: &[f64; LANES]) -> [u32; LANES] {
+fn cuts_below(table: &[f64], values: &[f64; LANES]) -> [u32; LANES] {
     // The length is a power of two: the mask changes no index, and lets the compiler see that all are inside.
     let mask = table.len() - 1;
     let mut below = [0usize; LANES];
@@ -61,11 +65,15 @@ fn rank_lanes(table: &[f64], cuts: usize, values: &[f64; LANES]) -> [u32; LANES]
         }
         half /= 2;
     }
-    std::array::from_fn(|lane| {
-        let (below, value) = (below[lane], values[lane]);
-        let tie = (below < cuts) & (table[below & mask] == value);
-        select_unpredictable(value.is_nan(), NOT_A_NUMBER, 2 * below as u32 + u32::from(tie))
-    })
+    below.map(|below| below as u32)
+}
+
+/// The rank cell of a value with so many cuts below it: the next cut is not below it, so it ties unless above.
+#[inline(always)]
+fn rank_of(table: &[f64], below: u32, value: f64) -> u32 {
+    let mask = table.len() - 1;
+    let tie = table[below as usize & mask] <= value;
+    select_unpredictable(value.is_nan(), NOT_A_NUMBER, 2 * below + u32::from(tie))
 }
 
 #[cfg(test)]

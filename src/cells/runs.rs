@@ -40,11 +40,25 @@ pub fn decode(encoded: &[u64], cells: usize) -> Result<Vec<u64>, RunsError> {
 /// # Errors
 /// As [`decode`], and when a sum exceeds 64 bits. `counts` are then unchanged.
 pub fn add(encoded: &[u64], counts: &mut [u64]) -> Result<(), RunsError> {
-    check(encoded, counts)?;
-    walk(encoded, counts.len(), |cell, count| {
-        counts[cell] += count;
+    let mut added = 0;
+    let done = walk(encoded, counts.len(), |cell, count| {
+        counts[cell] = counts[cell].checked_add(count).ok_or(RunsError::Overflow { cell })?;
+        added += 2;
         Ok(())
-    })
+    });
+    if done.is_err() {
+        take_back(&encoded[..added], counts);
+    }
+    done
+}
+
+/// Undoes [`add`].
+pub fn take_back(encoded: &[u64], counts: &mut [u64]) {
+    // What was added can be walked over.
+    let _ = walk(encoded, counts.len(), |cell, count| {
+        counts[cell] = counts[cell].wrapping_sub(count);
+        Ok(())
+    });
 }
 
 /// Whether coded counts can be added to `counts`.
@@ -105,7 +119,9 @@ mod tests {
             let mut sum = left.clone();
             add(&encode(&right), &mut sum).unwrap();
             let expected: Vec<u64> = left.iter().zip(&right).map(|(a, b)| a + b).collect();
-            prop_assert_eq!(sum, expected);
+            prop_assert_eq!(&sum, &expected);
+            take_back(&encode(&right), &mut sum);
+            prop_assert_eq!(sum, left);
         }
 
         #[test]
@@ -134,6 +150,8 @@ mod tests {
     fn a_refused_sum_leaves_the_counts_alone() {
         let mut counts = [1, u64::MAX];
         assert_eq!(add(&[0, 1, 0, 1], &mut counts), Err(RunsError::Overflow { cell: 1 }));
+        assert_eq!(counts, [1, u64::MAX]);
+        assert_eq!(add(&[0, 1, 5, 1], &mut counts), Err(RunsError::BeyondGrid { cells: 2 }));
         assert_eq!(counts, [1, u64::MAX]);
     }
 }

@@ -1,6 +1,7 @@
 //! How the units of a series are spread over its distribution: counts of each unit bucket between the octiles
 //! of the baseline, from which the noise between units can be told (statistics.md 9.5).
 
+use super::spans::span_of;
 use crate::event::UNIT_BUCKETS;
 
 /// The parts that seven octiles cut a distribution into.
@@ -16,15 +17,39 @@ const COUNTED_CELLS: usize = UNIT_CELLS + OCTILE_BINS;
 /// order of their cells. On a grid of at most eight cells every cell is a bin of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Octiles {
-    bins: Vec<u8>,
+    places: Vec<Place>,
+}
+
+/// Where the values of a cell are counted beside it: one byte, so that counting looks up one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place(u8);
+
+impl Place {
+    fn new(bin: u8, cell: usize, cells: usize) -> Place {
+        Place(bin | (span_of(cell, cells) as u8) << 4)
+    }
+
+    /// The octile bin.
+    #[inline(always)]
+    pub(super) fn bin(self) -> u8 {
+        self.0 & 0xf
+    }
+
+    /// The span of a numeric grid, below 16.
+    #[inline(always)]
+    pub(super) fn span(self) -> usize {
+        usize::from(self.0 >> 4)
+    }
 }
 
 impl Octiles {
     /// The octiles of a baseline that holds `counts` values in the cells of its grid. A baseline without
     /// values puts everything into the last bin.
     pub fn of(counts: &[u64]) -> Octiles {
-        if counts.len() <= OCTILE_BINS {
-            return Octiles { bins: (0..counts.len() as u8).collect() };
+        let cells = counts.len();
+        let place = |(cell, bin): (usize, u8)| Place::new(bin, cell, cells);
+        if cells <= OCTILE_BINS {
+            return Octiles { places: (0..cells as u8).enumerate().map(place).collect() };
         }
         let total: u128 = counts.iter().map(|count| u128::from(*count)).sum();
         let mut below = 0_u128;
@@ -34,12 +59,22 @@ impl Octiles {
             below += u128::from(*count);
             bin as u8
         };
-        Octiles { bins: counts.iter().map(bin).collect() }
+        Octiles { places: counts.iter().map(bin).enumerate().map(place).collect() }
     }
 
-    /// One for each cell of the grid, below [`OCTILE_BINS`].
-    pub fn bins(&self) -> &[u8] {
-        &self.bins
+    /// The cells of the grid.
+    pub fn cells(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The bin of a cell, below [`OCTILE_BINS`].
+    pub fn bin(&self, cell: usize) -> u8 {
+        self.places[cell].bin()
+    }
+
+    /// One for each cell.
+    pub(super) fn places(&self) -> &[Place] {
+        &self.places
     }
 }
 
@@ -77,6 +112,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn bins(octiles: &Octiles) -> Vec<u8> {
+        (0..octiles.cells()).map(|cell| octiles.bin(cell)).collect()
+    }
+
     proptest! {
         #[test]
         fn the_bins_below_an_octile_hold_what_stands_at_or_below_it(
@@ -92,7 +131,7 @@ mod tests {
                     8 * sum >= octile as u64 * total
                 };
                 let at = counts.iter().position(reaches).expect("the last cell reaches everything");
-                for (cell, bin) in octiles.bins().iter().enumerate() {
+                for (cell, bin) in bins(&octiles).iter().enumerate() {
                     prop_assert_eq!(usize::from(*bin) < octile, cell <= at, "octile {}, cell {}", octile, cell);
                 }
             }
@@ -102,11 +141,11 @@ mod tests {
     #[test]
     fn even_counts_fill_even_bins() {
         let octiles = Octiles::of(&[5; 16]);
-        assert_eq!(octiles.bins(), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7]);
-        assert_eq!(Octiles::of(&[0, 0, 0, 9, 0, 0, 0, 0, 1]).bins(), [0, 0, 0, 0, 7, 7, 7, 7, 7]);
-        assert_eq!(Octiles::of(&[u64::MAX; 9]).bins(), [0, 0, 1, 2, 3, 4, 5, 6, 7]);
-        assert_eq!(Octiles::of(&[0; 10]).bins(), [7; 10]);
-        assert_eq!(Octiles::of(&[1, 99]).bins(), [0, 1], "a rare answer has a bin of its own");
-        assert_eq!(Octiles::of(&[7; 8]).bins(), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(bins(&octiles), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7]);
+        assert_eq!(bins(&Octiles::of(&[0, 0, 0, 9, 0, 0, 0, 0, 1])), [0, 0, 0, 0, 7, 7, 7, 7, 7]);
+        assert_eq!(bins(&Octiles::of(&[u64::MAX; 9])), [0, 0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(bins(&Octiles::of(&[0; 10])), [7; 10]);
+        assert_eq!(bins(&Octiles::of(&[1, 99])), [0, 1], "a rare answer has a bin of its own");
+        assert_eq!(bins(&Octiles::of(&[7; 8])), [0, 1, 2, 3, 4, 5, 6, 7]);
     }
 }

@@ -46,6 +46,7 @@ pub(super) fn series(name: &str, of: MeasuredOf) -> SeriesReport {
         total_variation: None,
         wasserstein: None,
         quantiles: None,
+        mean: None,
         verdict: Verdict::Healthy,
         effect: None,
         severity: None,

@@ -1,13 +1,13 @@
 //! The canary beside stable, for the policy: how far the inputs of the arms are apart, and how far their
 //! answers are once each version's own training distribution is taken out.
 
-use super::measure::{Arm, on_the_same_grid, ratio};
+use super::measure::{Arm, SeriesMeasurement, ratio};
 use super::plan::SeriesPlan;
 use super::window::SeriesCounts;
 use crate::baseline::VersionIndex;
 use crate::cells::Grid;
 use crate::event::{SeriesKind, SeriesOf};
-use crate::stats::{divergence, ks, pit};
+use crate::stats::{divergence, pit};
 
 /// What lies between the canary and stable in one window.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,34 +49,34 @@ pub struct AnswerDifference {
     pub pit_d: Option<f64>,
 }
 
-pub(super) fn between(canary: Arm<'_>, stable: Arm<'_>) -> ArmDifferences {
-    let mut found = ArmDifferences { stable: stable.1.version, inputs: Vec::new(), answers: Vec::new() };
-    for (plan, counts) in canary.0.series.iter().zip(&canary.1.series) {
-        if counts.cells.len() != plan.reference.counts.len() {
-            continue;
-        }
-        match plan.reference.of {
-            SeriesOf::Feature => {
-                let other = on_the_same_grid(plan, stable);
-                found.inputs.extend(other.map(|other| input_difference(plan, counts, other)));
-            }
-            SeriesOf::Prediction => found.answers.extend(answer_difference(plan, counts, stable)),
-        }
-    }
-    found
+/// The differences of both arms, of which those of `inputs` are known.
+pub(super) fn of_arms(canary: Arm<'_>, stable: Arm<'_>, inputs: Vec<InputDifference>) -> ArmDifferences {
+    let fits = |(plan, counts): &(&SeriesPlan, &SeriesCounts)| {
+        plan.reference.of == SeriesOf::Prediction && counts.cells.len() == plan.reference.counts.len()
+    };
+    let outputs = canary.0.series.iter().zip(&canary.1.series).filter(fits);
+    let answers = outputs.filter_map(|(plan, counts)| answer_difference(plan, counts, stable)).collect();
+    ArmDifferences { stable: stable.1.version, inputs, answers }
 }
 
-fn input_difference(plan: &SeriesPlan, canary: &SeriesCounts, stable: &SeriesCounts) -> InputDifference {
-    let (n, m) = (canary.n(), stable.n());
+/// The difference of a feature, whose measurement against stable has compared the counts already.
+pub(super) fn input(
+    plan: &SeriesPlan,
+    (canary, stable): (&SeriesCounts, &SeriesCounts),
+    beside: &SeriesMeasurement,
+) -> Option<InputDifference> {
+    if plan.reference.of != SeriesOf::Feature {
+        return None;
+    }
+    let (n, m) = (beside.n, beside.m);
     let (distance, upper) = if plan.reference.kind == SeriesKind::Numeric {
-        let ks = ks::two_sample(&stable.cells, &canary.cells, false);
-        (ks.map(|ks| ks.statistic), ks.map(|ks| ks.upper))
+        (beside.ks.map(|ks| ks.statistic), beside.ks.map(|ks| ks.upper))
     } else {
         let distance = total_variation(&canary.cells, &stable.cells);
         (distance, distance)
     };
     let unusable = |counts: &SeriesCounts, n: u64| ratio(counts.rows.saturating_sub(n), counts.rows);
-    InputDifference {
+    Some(InputDifference {
         name: plan.reference.name.clone(),
         kind: plan.reference.kind,
         values: n.min(m),
@@ -84,7 +84,7 @@ fn input_difference(plan: &SeriesPlan, canary: &SeriesCounts, stable: &SeriesCou
         distance,
         upper,
         missing: unusable(canary, n).zip(unusable(stable, m)).map(|(c, s)| (c - s).abs()),
-    }
+    })
 }
 
 fn answer_difference(plan: &SeriesPlan, canary: &SeriesCounts, stable: Arm<'_>) -> Option<AnswerDifference> {

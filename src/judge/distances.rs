@@ -3,8 +3,10 @@
 use super::measure::SeriesMeasurement;
 use super::plan::SeriesPlan;
 use super::report::{QuantilesReport, Reference, WassersteinReport};
-use crate::cells::Grid;
-use crate::stats::{divergence, quantile, wasserstein};
+use super::window::SeriesCounts;
+use crate::cells::{Grid, NumericGrid, Sums};
+use crate::stats::wasserstein::{self, Side};
+use crate::stats::{Counted, divergence, quantile};
 
 /// The interquartile range of a normal distribution with standard deviation 1.
 const NORMAL_IQR: f64 = 1.349;
@@ -13,27 +15,48 @@ const LEVELS: [f64; 5] = [0.05, 0.25, 0.5, 0.75, 0.95];
 
 /// Counts of both sides: per cell of the grid, and on PSI's bins.
 pub(super) struct Sides<'a> {
-    pub reference: &'a [u64],
-    pub window: &'a [u64],
+    pub reference: Option<Counted<'a>>,
+    /// Where they are known.
+    pub reference_sums: Option<&'a Sums>,
+    pub window: Option<Counted<'a>>,
+    /// All that was counted of the window.
+    pub counts: &'a SeriesCounts,
     pub reference_bins: &'a [u64],
     pub window_bins: &'a [u64],
 }
 
-/// Fills in the distances of a measurement; quantiles, which are of the window alone, beside the baseline only.
+/// Fills in the distances of a measurement; quantiles and the mean, which are of the window alone, beside the baseline
+/// only.
 pub(super) fn measure(measurement: &mut SeriesMeasurement, plan: &SeriesPlan, sides: &Sides<'_>) {
     measurement.hellinger = divergence::hellinger(sides.reference_bins, sides.window_bins);
     measurement.total_variation = divergence::total_variation(sides.reference_bins, sides.window_bins);
     let Grid::Numeric(grid) = &*plan.reference.grid else { return };
     let cuts = grid.cuts();
     if measurement.reference == Reference::Baseline {
-        measurement.quantiles = Some(quantiles(cuts, sides.window, measurement.n));
+        measurement.quantiles = Some(quantiles(cuts, &sides.counts.cells, measurement.n));
+        measurement.mean = mean(grid, sides.counts, measurement.n);
     }
-    measurement.wasserstein =
-        wasserstein::from_counts(cuts, sides.reference, sides.window).map(|found| WassersteinReport {
-            lower: found.lower,
-            upper: found.upper,
-            normed: plan.spread.and_then(|spread| found.normed(spread)).map(|one| one.lower),
-        });
+    let Some((reference, window)) = sides.reference.zip(sides.window) else { return };
+    let by_sums = |sums| {
+        let reference = Side { counts: reference, sums };
+        wasserstein::from_sums(grid, reference, Side { counts: window, sums: &sides.counts.sums })
+    };
+    let found =
+        sides.reference_sums.and_then(by_sums).or_else(|| wasserstein::from_counts(cuts, reference, window));
+    measurement.wasserstein = found.map(|found| WassersteinReport {
+        lower: found.lower,
+        upper: found.upper,
+        normed: plan.spread.and_then(|spread| found.normed(spread)).map(|one| one.lower),
+    });
+}
+
+/// The mean of a window's finite values. `None` when not all of them are summed: one is too far out, or was counted
+/// by a program that kept no sums.
+fn mean(grid: &NumericGrid, counts: &SeriesCounts, n: u64) -> Option<f64> {
+    let not_numbers = counts.rows.saturating_sub(n + counts.missing + counts.type_errors);
+    let infinite = counts.non_finite.saturating_sub(not_numbers);
+    let sums = &counts.sums;
+    if sums.values + infinite == n { grid.scale().mean(sums.total(), sums.values) } else { None }
 }
 
 /// The spread of a baseline's values: its interquartile range over that of a normal distribution.

@@ -15,7 +15,7 @@ use super::window::{ArmWindow, ModelWindow, SeriesCounts};
 use crate::baseline::VersionIndex;
 use crate::event::{Role, SeriesKind, SeriesOf};
 use crate::stats::rates::Rate;
-use crate::stats::{jensen_shannon, ks, psi, rare};
+use crate::stats::{Counted, jensen_shannon, ks, psi, rare};
 
 /// No test of a budget runs at a higher level.
 const LARGEST_ALPHA: f64 = 0.05;
@@ -69,6 +69,7 @@ pub struct SeriesMeasurement {
     pub total_variation: Option<f64>,
     pub wasserstein: Option<WassersteinReport>,
     pub quantiles: Option<QuantilesReport>,
+    pub mean: Option<f64>,
     /// What is no drift of this series at this scale: a KS distance, a difference of shares or of rates.
     pub tolerance: f64,
     /// The autocorrelation factor of the window's values, at least 1: n of them are worth n/φ independent ones.
@@ -102,11 +103,15 @@ pub fn measure(plan: &MeasurePlan, window: &ModelWindow, dispersion: &Dispersion
     let measure_arm = |(position, arm): (usize, &ArmWindow)| {
         let version = plan.versions.get(arm.version.version as usize)?;
         let stable = stable_beside(plan, window, &arms, position);
-        let mut series = Vec::with_capacity(version.series.len() * 3);
+        let mut series = Vec::with_capacity(version.series.len() * if stable.is_some() { 4 } else { 3 });
+        let mut inputs = Vec::new();
         let name = plan.watched().versions.get(arm.version.version as usize).map_or("", |one| &one.version);
         let phis = dispersion.of_version(name, version);
         for ((series_plan, counts), phi) in version.series.iter().zip(&arm.series).zip(phis) {
-            measure_series(series_plan, counts, stable, (window.scale, phi), &mut series);
+            let other = measure_series(series_plan, counts, stable, (window.scale, phi), &mut series);
+            if let Some((beside, other)) = series.last().zip(other) {
+                inputs.extend(differences::input(series_plan, (counts, other), beside));
+            }
         }
         Some(ArmMeasurement {
             version: arm.version,
@@ -120,7 +125,7 @@ pub fn measure(plan: &MeasurePlan, window: &ModelWindow, dispersion: &Dispersion
             series,
             service: arm.service.clone(),
             labels: labels::of_arm(arm),
-            differences: stable.map(|stable| differences::between((version, arm), stable)),
+            differences: stable.map(|stable| differences::of_arms((version, arm), stable, inputs)),
         })
     };
     window.arms.iter().enumerate().filter_map(measure_arm).collect()
@@ -140,15 +145,16 @@ fn stable_beside<'a>(
     Some((plan.versions.get(stable.version.version as usize)?, stable))
 }
 
-fn measure_series(
+/// Returns stable's counts when the last measurement is one against them.
+fn measure_series<'a>(
     plan: &SeriesPlan,
     counts: &SeriesCounts,
-    stable: Option<Arm<'_>>,
+    stable: Option<Arm<'a>>,
     (scale, phi): (u32, f64),
     into: &mut Vec<SeriesMeasurement>,
-) {
+) -> Option<&'a SeriesCounts> {
     if counts.cells.len() != plan.reference.counts.len() {
-        return;
+        return None;
     }
     let folded = plan.bins.fold(&counts.cells);
     let n = counts.n();
@@ -156,9 +162,9 @@ fn measure_series(
     values.tolerance = plan.tolerance(scale);
     into.push(values);
     rates::measure(plan, counts, n, phi, into);
-    if let Some(stable) = stable.and_then(|stable| on_the_same_grid(plan, stable)) {
-        into.push(against_stable(plan, counts, n, &folded, stable, phi));
-    }
+    let other = stable.and_then(|stable| on_the_same_grid(plan, stable));
+    into.extend(other.map(|other| against_stable(plan, counts, n, &folded, other, phi)));
+    other
 }
 
 /// The counts of the same series of another version, if they stand on the same grid.
@@ -178,15 +184,19 @@ fn against_baseline(
     let mut measurement = without_statistics(plan, counts, n);
     measurement.phi = phi;
     measurement.m = plan.m;
+    let reference = Counted::of_total(&plan.reference.counts, plan.m);
+    let window = Counted::of_total(&counts.cells, n);
     if plan.reference.kind == SeriesKind::Numeric {
-        measurement.ks = ks_report(&plan.reference.counts, &counts.cells, plan.exact, n, plan.m);
+        measurement.ks = ks_report(reference, window, plan.exact, n, plan.m);
     }
     measurement.psi = psi_report(&plan.folded, folded, n, plan.m);
     measurement.js = jensen_shannon::distance(&plan.folded, folded);
     judge_shares(&mut measurement, &plan.folded, folded);
     let sides = Sides {
-        reference: &plan.reference.counts,
-        window: &counts.cells,
+        reference,
+        window,
+        counts,
+        reference_sums: plan.sums.as_ref(),
         reference_bins: &plan.folded,
         window_bins: folded,
     };
@@ -207,17 +217,21 @@ fn against_stable(
     measurement.phi = phi;
     measurement.reference = Reference::Stable;
     measurement.m = stable.n();
+    let reference = Counted::of_total(&stable.cells, measurement.m);
+    let window = Counted::of_total(&counts.cells, n);
     if plan.reference.kind == SeriesKind::Numeric {
-        measurement.ks = ks_report(&stable.cells, &counts.cells, false, n, measurement.m);
+        measurement.ks = ks_report(reference, window, false, n, measurement.m);
     }
-    let reference = plan.bins.fold(&stable.cells);
-    measurement.psi = psi_report(&reference, folded, n, measurement.m);
-    measurement.js = jensen_shannon::distance(&reference, folded);
-    judge_shares(&mut measurement, &reference, folded);
+    let reference_bins = plan.bins.fold(&stable.cells);
+    measurement.psi = psi_report(&reference_bins, folded, n, measurement.m);
+    measurement.js = jensen_shannon::distance(&reference_bins, folded);
+    judge_shares(&mut measurement, &reference_bins, folded);
     let sides = Sides {
-        reference: &stable.cells,
-        window: &counts.cells,
-        reference_bins: &reference,
+        reference,
+        window,
+        counts,
+        reference_sums: Some(&stable.sums),
+        reference_bins: &reference_bins,
         window_bins: folded,
     };
     distances::measure(&mut measurement, plan, &sides);
@@ -247,6 +261,7 @@ pub(super) fn without_statistics(plan: &SeriesPlan, counts: &SeriesCounts, n: u6
         total_variation: None,
         wasserstein: None,
         quantiles: None,
+        mean: None,
         tolerance: 0.0,
         phi: 1.0,
         psi_beyond: None,
@@ -293,8 +308,14 @@ fn rarest(reference: &[u64], window: &[u64], phi: f64) -> Option<RareCategory> {
     Some(RareCategory { window: rate(window)?, reference: rate(reference)?, p_value: found.p_value, tests })
 }
 
-fn ks_report(reference: &[u64], window: &[u64], exact: bool, n: u64, m: u64) -> Option<KsReport> {
-    let found = ks::two_sample(reference, window, exact)?;
+fn ks_report(
+    reference: Option<Counted<'_>>,
+    window: Option<Counted<'_>>,
+    exact: bool,
+    n: u64,
+    m: u64,
+) -> Option<KsReport> {
+    let found = ks::between(reference?, window?, exact)?;
     let p_value = ks::p1(found.statistic, n, m, 0.0);
     Some(KsReport { statistic: found.statistic, upper: found.upper, p_value })
 }

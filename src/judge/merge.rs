@@ -11,7 +11,7 @@ use crate::baseline::{VersionIndex, Watch};
 use crate::tally::SourceKey;
 #[cfg(test)]
 use crate::tally::planted::Bug;
-use crate::tally::record::{Delta, Marker, PaneRecord, SourceRange, TallyBody, TallyRecord};
+use crate::tally::record::{Counts, Delta, Marker, PaneRecord, SourceRange, TallyBody, TallyRecord};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -87,8 +87,9 @@ pub(super) struct Staged {
 fn delta_bytes(delta: &Delta) -> usize {
     let Delta { range_id, namespace, model, version, series, counts, .. } = delta;
     let names = [range_id, namespace, model, version, series].map(String::len).iter().sum::<usize>();
-    let cells = counts.as_ref().map_or(0, |counts| counts.cells.len() * size_of::<u64>());
-    size_of::<Delta>() + names + cells
+    let of_counts =
+        |counts: &Counts| (counts.cells.len() + counts.units.len()) * size_of::<u64>() + counts.sums.len();
+    size_of::<Delta>() + names + counts.as_ref().map_or(0, of_counts)
 }
 
 /// A place in the tallies where no flush was half read, with the sources as they were.

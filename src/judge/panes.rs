@@ -3,7 +3,7 @@
 use super::service::Service;
 use super::window::SeriesCounts;
 use crate::baseline::{VersionIndex, Watch, WatchedVersion};
-use crate::cells::{UNIT_CELLS, runs};
+use crate::cells::{Sums, UNIT_CELLS, runs};
 use crate::tally::checked::{MAX_COUNT, add_counts_up};
 use crate::tally::labels::Labels;
 use crate::tally::of_from_number;
@@ -95,25 +95,35 @@ pub(super) fn version_of(watch: &Watch, namespace: &str, model: &str, version: &
 /// Adds a record's counts to dense ones. Returns whether they fitted: on the grid, and below the largest count,
 /// which bounds all parts as it bounds the rows.
 pub(super) fn add_counts(into: &mut SeriesCounts, counts: &Counts) -> bool {
-    let fits = match &into.units {
-        Some(units) => runs::check(&counts.units, &units[..]),
-        None => runs::check(&counts.units, &[0; UNIT_CELLS]),
-    };
     let rows = into.rows.saturating_add(counts.rows);
-    if rows > MAX_COUNT || fits.is_err() || runs::add(&counts.cells, &mut into.cells).is_err() {
+    let Ok(sums) = Sums::decode(&counts.sums, counts.summed) else { return false };
+    if rows > MAX_COUNT || runs::add(&counts.cells, &mut into.cells).is_err() {
         return false;
     }
-    if !counts.units.is_empty() {
-        let units = into.units.get_or_insert_with(|| Box::new([0; UNIT_CELLS]));
-        // It was checked that they fit.
-        let _ = runs::add(&counts.units, &mut units[..]);
+    if !add_units(&mut into.units, &counts.units) {
+        runs::take_back(&counts.cells, &mut into.cells);
+        return false;
     }
+    into.sums.merge(&sums);
     into.rows = rows;
     into.missing += counts.missing;
     into.type_errors += counts.type_errors;
     into.out_of_range += counts.out_of_range;
     into.non_finite += counts.non_finite;
     true
+}
+
+/// Returns whether they fitted; otherwise nothing is changed.
+fn add_units(into: &mut Option<Box<[u64; UNIT_CELLS]>>, units: &[u64]) -> bool {
+    if units.is_empty() {
+        return true;
+    }
+    let before = into.is_some();
+    let fits = runs::add(units, &mut into.get_or_insert_with(|| Box::new([0; UNIT_CELLS]))[..]).is_ok();
+    if !fits && !before {
+        *into = None;
+    }
+    fits
 }
 
 /// The record form of dense counts.
@@ -126,6 +136,8 @@ pub(super) fn to_record(counts: &SeriesCounts) -> Counts {
         non_finite: counts.non_finite,
         cells: runs::encode(&counts.cells),
         units: counts.units.as_ref().map_or_else(Vec::new, |units| runs::encode(&units[..])),
+        sums: counts.sums.encode(),
+        summed: counts.sums.values,
     }
 }
 
@@ -178,8 +190,28 @@ mod tests {
         assert_eq!(counts, record(&[]));
         let mut sum = empty(3);
         assert!(add_counts(&mut sum, &counts));
-        assert_eq!(sum.units, None);
+        assert_eq!((sum.units.as_ref(), sum.sums), (None, Sums::default()));
         assert_eq!(to_record(&sum), counts);
+    }
+
+    #[test]
+    fn sums_add_up_and_survive_their_record() {
+        let grid = crate::cells::NumericGrid::new(vec![0.5]);
+        let sums = |values: &[f64]| {
+            let placed = values.iter().map(|value| (*value, grid.rank_one(*value) as usize));
+            Sums::of(grid.scale(), placed, grid.cells())
+        };
+        let of = |values: &[f64]| Counts { sums: sums(values).encode(), summed: 3, ..record(&[]) };
+        let mut sum = empty(3);
+        // The second is of an older program: its values are in no sum.
+        for counts in [of(&[-1.0, 0.75, 2.0]), record(&[]), of(&[0.25, 0.5, 8.0])] {
+            assert!(add_counts(&mut sum, &counts));
+        }
+        assert_eq!(sum.sums, sums(&[-1.0, 0.75, 2.0, 0.25, 0.5, 8.0]));
+        let bytes = to_record(&sum).encode_to_vec();
+        let mut back = empty(3);
+        assert!(add_counts(&mut back, &Counts::decode(bytes.as_slice()).expect("a record")));
+        assert_eq!(back, sum);
     }
 
     #[test]
@@ -187,12 +219,13 @@ mod tests {
         let beyond = Counts { units: vec![UNIT_CELLS as u64, 1], ..record(&[]) };
         let other_grid = Counts { cells: vec![3, 1], ..record(&[(1, 1)]) };
         let odd = Counts { units: vec![0], ..record(&[]) };
+        let short = Counts { sums: vec![0; 3], summed: 1, ..record(&[(1, 1)]) };
         let mut sum = empty(3);
         for start in [record(&[]), record(&[(7, u64::MAX)])] {
             assert!(add_counts(&mut sum, &start));
             let overflow = record(&[(7, u64::MAX)]);
-            let wrong = [&beyond, &other_grid, &odd, &overflow];
-            for wrong in wrong.into_iter().take(if sum.units.is_some() { 4 } else { 3 }) {
+            let wrong = [&beyond, &other_grid, &odd, &short, &overflow];
+            for wrong in wrong.into_iter().take(if sum.units.is_some() { 5 } else { 4 }) {
                 let before = sum.clone();
                 assert!(!add_counts(&mut sum, wrong), "{wrong:?}");
                 assert_eq!(sum, before);

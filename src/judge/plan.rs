@@ -4,7 +4,7 @@ use super::distances;
 use super::evidence::Thin;
 use super::verdict::tests_of_values;
 use crate::baseline::{BaselineSeries, WatchedModel, WatchedSeries, WatchedVersion};
-use crate::cells::Grid;
+use crate::cells::{Grid, Sums};
 use crate::event::{SeriesKind, SeriesOf};
 use crate::stats::pit::LevelBins;
 use crate::stats::psi::DecileBins;
@@ -47,6 +47,8 @@ pub(super) struct SeriesPlan {
     pub levels: LevelBins,
     /// Where φ is taken.
     pub octiles: Octiles,
+    /// The sums of the baseline's values, where they are known.
+    pub sums: Option<Sums>,
     /// The spread of the baseline's values, of numeric series whose quartiles differ.
     pub spread: Option<f64>,
     /// The cell of categories that training never saw.
@@ -136,6 +138,7 @@ impl SeriesPlan {
             m: reference.n(),
             exact: reference.distinct <= EXACT_DISTINCT,
             bins,
+            sums: reference.sums(),
             spread: distances::spread(&reference.grid, &reference.counts),
             unseen_cell,
             singletons,

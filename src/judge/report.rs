@@ -149,6 +149,11 @@ pub struct SeriesReport {
     pub wasserstein: Option<WassersteinReport>,
     /// Of the window's values; `null` unless numeric.
     pub quantiles: Option<QuantilesReport>,
+    /// The mean of the window's finite values, Σv/n, beside the baseline; each is summed as an integer, to within 4e-12
+    /// of the grid's size ([`crate::cells::fixed::FixedScale`]). `null` unless numeric, and when a value is farther out
+    /// than 4,096 times that, or was counted by a program that kept no sums.
+    #[serde(default)]
+    pub mean: Option<f64>,
     pub verdict: Verdict,
     /// What the verdict rests on; `null` with plain thresholds and where nothing could be tested.
     pub effect: Option<EffectReport>,
@@ -191,12 +196,14 @@ pub struct KsReport {
     pub p_value: f64,
 }
 
-/// The Wasserstein-1 distance `∫ |F_n − F_m|`, bracketed from the counts alone (statistics.md §1.4).
+/// The Wasserstein-1 distance `∫ |F_n − F_m|`, bracketed from the counts and the sums of ten spans of the grid
+/// ([`crate::stats::wasserstein::from_sums`]); from the counts alone where a side has values that are in no sum
+/// (statistics.md §1.4).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct WassersteinReport {
     /// In the values' own unit.
     pub lower: f64,
-    /// `null` when a value beyond the outermost cuts leaves it without a bound.
+    /// `null` when, without sums, a value beyond the outermost cuts leaves it without a bound.
     pub upper: Option<f64>,
     /// `lower` over the reference's spread, its interquartile range / 1.349 (the standard deviation of a normal
     /// series; §1.3). `null` when the quartiles coincide.

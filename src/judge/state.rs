@@ -7,7 +7,7 @@ use super::merge::{Boundary, Judge, JudgeConfig, Replay, WatchRef};
 use super::panes::version_of;
 use super::sources::{SourceState, Sources};
 use crate::baseline::{VersionIndex, Watch, WatchedVersion};
-use crate::cells::{UNIT_CELLS, runs};
+use crate::cells::{Sums, UNIT_CELLS, runs};
 #[cfg(test)]
 use crate::tally::planted::Bug;
 use crate::tally::record::{FORMAT, PaneRecord, RoleCount};
@@ -378,10 +378,11 @@ impl Judge {
         if let Some(place) = watched.series.iter().position(same) {
             arm.series.resize(watched.series.len(), None);
             let cells = watched.series[place].reference.grid.cells();
-            arm.series[place] = record
-                .counts
-                .clone()
-                .filter(|counts| runs::fit(&counts.cells, cells) && runs::fit(&counts.units, UNIT_CELLS));
+            arm.series[place] = record.counts.clone().filter(|counts| {
+                runs::fit(&counts.cells, cells)
+                    && runs::fit(&counts.units, UNIT_CELLS)
+                    && Sums::decode(&counts.sums, counts.summed).is_ok()
+            });
             if arm.series[place].is_none() {
                 self.holes.mark(index..end);
             }

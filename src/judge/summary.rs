@@ -276,6 +276,7 @@ fn series_report(judged: &Judged<'_>) -> SeriesReport {
         total_variation: measurement.total_variation,
         wasserstein: measurement.wasserstein,
         quantiles: measurement.quantiles,
+        mean: measurement.mean,
         verdict: judged.verdict,
         effect: effect_report(judged),
         severity: judged.severity,

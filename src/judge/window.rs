@@ -2,7 +2,7 @@
 
 use super::service::Service;
 use crate::baseline::VersionIndex;
-use crate::cells::UNIT_CELLS;
+use crate::cells::{Sums, UNIT_CELLS};
 use crate::event::EventTime;
 use crate::tally::labels::Labels;
 
@@ -20,6 +20,8 @@ pub struct SeriesCounts {
     /// Counts by unit bucket and octile bin, at bucket · [`crate::cells::OCTILE_BINS`] + bin, of the values whose
     /// events name a unit or a request; none if no event did.
     pub units: Option<Box<[u64; UNIT_CELLS]>>,
+    /// Of numbers: the sums of values by span of the grid.
+    pub sums: Sums,
 }
 
 impl SeriesCounts {

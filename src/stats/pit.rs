@@ -6,7 +6,7 @@
 //! reference: G is the live share at or below the level's edge, M the reference's own share, c the canary, s
 //! the stable arm. The grids of the arms may differ (statistics.md §5, §9.2).
 
-use super::{chi_square, ks, quantile, total};
+use super::{chi_square, ks, quantile, sums_of_ranges, total};
 
 /// Levels are i/256.
 const LEVELS: u32 = 256;
@@ -35,12 +35,7 @@ impl LevelBins {
     /// The counts per bin of counts per cell, which must be on the reference's grid.
     pub fn fold(&self, counts: &[u64]) -> [u64; Self::BINS] {
         let mut bins = [0; Self::BINS];
-        let mut start = 0;
-        for (bin, &end) in bins.iter_mut().zip(&self.ends) {
-            let cells = counts.get(start..end).unwrap_or_default();
-            *bin = cells.iter().fold(0u64, |sum, &count| sum.saturating_add(count));
-            start = end;
-        }
+        bins.iter_mut().zip(sums_of_ranges(&self.ends, counts)).for_each(|(bin, sum)| *bin = sum);
         bins
     }
 }

@@ -1,6 +1,6 @@
 //! The population stability index: symmetrised Kullback–Leibler divergence on bins of the reference.
 
-use super::{chi_square, normal, quantile, total};
+use super::{chi_square, normal, quantile, sums_of_ranges, total};
 
 /// Quantile bins of a numeric reference.
 const NUMERIC_BINS: u32 = 10;
@@ -43,13 +43,7 @@ impl DecileBins {
 
     /// The counts per bin of counts per cell, which must be on the reference's grid.
     pub fn fold(&self, counts: &[u64]) -> Vec<u64> {
-        let mut start = 0;
-        let fold_one = |&end: &usize| {
-            let cells = counts.get(start..end).unwrap_or_default();
-            start = end;
-            cells.iter().fold(0u64, |sum, &count| sum.saturating_add(count))
-        };
-        self.ends.iter().map(fold_one).collect()
+        sums_of_ranges(&self.ends, counts).collect()
     }
 }
 

@@ -1,13 +1,13 @@
 //! The Wasserstein-1 distance on rank cells, as a bracket.
 //!
-//! W1 = ∫ |A(x) − B(x)| dx, A the window's distribution function, B the reference's. Cells say A and B at the
-//! cuts; between two cuts e < e₊ (a gap of length L) A − B stays within `l = A(e) − B(e₊−)` and
-//! `h = A(e₊−) − B(e)`. With the sums of a gap's values its integral I is known too (statistics.md §1.4).
-//! Both kinds of comparison use the same formulas: a reference whose values are all cuts has nothing in its
-//! gaps, and two windows have something in both.
+//! W1 = ∫ |Δ(x)| dx with Δ = A − B, A the window's distribution function, B the reference's. Cells say A and B at the
+//! cuts; between two cuts e < e₊ (a gap of length L) Δ stays within `l = A(e) − B(e₊−)` and `h = A(e₊−) − B(e)`.
+//! With the sum of the values between two farther cuts the integral of Δ between them is known too
+//! (statistics.md §1.4). Both kinds of comparison use the same formulas: a reference whose values are all cuts has
+//! nothing in its gaps, and two windows have something in both.
 
-use super::fixed::{FixedScale, FixedSum, MOST_VALUES};
-use super::total;
+use super::Counted;
+use crate::cells::{NumericGrid, SPANS, Sums, stretches};
 
 /// What is certain about a distance: it lies in `lower ..= upper`, in the values' own unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,68 +27,59 @@ impl Bracket {
     }
 }
 
-/// One side of a comparison: the count and the sum of the values in each of the 2k+1 cells of k cuts.
+/// One side of a comparison: the count of each of the 2k+1 cells of k cuts, and the sums of its values by span.
 #[derive(Debug, Clone, Copy)]
-pub struct Cells<'a> {
-    pub counts: &'a [u64],
-    pub sums: &'a [FixedSum],
+pub struct Side<'a> {
+    pub counts: Counted<'a>,
+    pub sums: &'a Sums,
 }
 
-/// The mean of all values, over the sums of [`FixedScale`]. `None` as for [`FixedScale::mean`], also when
-/// lengths differ.
-pub fn mean(scale: FixedScale, cells: Cells<'_>) -> Option<f64> {
-    if cells.counts.len() != cells.sums.len() {
+/// The bracket from counts and the sums of spans. Of a stretch from cut e to cut f that holds a values of the window
+/// (sum S) and b of the reference (sum T), `I = ∫Δ = (A(e−)−B(e−))·(f−e) + (a·f − S)/n − (b·f − T)/m`. With P the
+/// integral of Δ where it is positive and N that of −Δ where it is negative, `I = P − N`, and the stretch's part of
+/// the distance is `P + N = I + 2N = 2P − I`: the counts bound P by ΣL·max(0, l) and ΣL·max(0, h), N by ΣL·max(0, −h)
+/// and ΣL·max(0, −l). Where Δ surely keeps its sign it is |I|, exactly. Beyond the outermost cuts each side has a
+/// tail of area I_A or I_B: |I_A − I_B| at least, I_A + I_B at most, which is exact where the reference's smallest and
+/// largest value are cuts.
+///
+/// One pass, no allocation; a·f − S is integer arithmetic. `None` when there is no cut, a cut is infinite, a side is
+/// empty or has values that its sums do not hold, or the lengths do not fit.
+pub fn from_sums(grid: &NumericGrid, reference: Side<'_>, window: Side<'_>) -> Option<Bracket> {
+    let (cuts, scale) = (grid.cuts(), grid.scale());
+    let (m, n) = (reference.counts.total, window.counts.total);
+    let (of_reference, of_window) = cells(cuts, reference.counts, window.counts)?;
+    if reference.sums.values != m || window.sums.values != n {
         return None;
     }
-    scale.mean(cells.sums.iter().copied().sum(), total(cells.counts)?)
-}
-
-/// The bracket from counts and sums. Per gap, with the values' sums S,
-/// `I = (A(e)−B(e))·L + (a·e₊−S_A)/n − (b·e₊−S_B)/m`: |I| at least, and at most `((h+l)I − 2lhL)/(h−l)` where
-/// l < 0 < h, else |I|. Beyond the outermost cuts each side has a tail of area I_A or I_B: |I_A − I_B| at
-/// least, I_A + I_B at most, which is exact where the reference's smallest and largest value are cuts.
-///
-/// One pass, no allocation; a·e₊ − S is integer arithmetic. Values beyond the scale's range
-/// ([`FixedScale::holds`]) make both ends too low by what was cut.
-///
-/// `None` when there is no cut, a cut is infinite, a side is empty or has more than [`MOST_VALUES`] values, or
-/// the lengths do not fit.
-pub fn from_sums(
-    cuts: &[f64],
-    scale: FixedScale,
-    reference: Cells<'_>,
-    window: Cells<'_>,
-) -> Option<Bracket> {
-    let (m, n) = sizes(cuts, reference.counts, window.counts)?;
-    let misaligned =
-        reference.sums.len() != reference.counts.len() || window.sums.len() != window.counts.len();
-    if misaligned || m.max(n) > MOST_VALUES {
-        return None;
-    }
-    let (m, n) = (m as f64, n as f64);
-    // The area between the values of a cell and a cut, positive where they lie below it.
-    let area = |side: &Cells<'_>, cell: usize, cut: f64, size: f64| {
-        let count = side.counts[cell];
-        if count == 0 {
-            return 0.0;
-        }
-        let units = i128::from(count) * scale.sum_of(cut).units() - side.sums[cell].units();
-        scale.value(units as f64) / size
+    // ∫ of a side's own function over a span: its values there (so many) fill the area up to a cut.
+    let area = |side: &Side<'_>, span: usize, count: u64, cut: f64, size: u64| {
+        let units = i128::from(count) * scale.sum_of(cut)?.units() - side.sums.spans[span].units();
+        Some(scale.value(units as f64) / size as f64)
     };
+    let last = 2 * cuts.len();
     let (mut lower, mut upper) = (0.0, 0.0);
-    for (cell, cut) in [(0, cuts[0]), (2 * cuts.len(), cuts[cuts.len() - 1])] {
-        let (a, b) = (area(&window, cell, cut, n), area(&reference, cell, cut, m));
+    for (span, cell, cut) in [(0, 0, cuts[0]), (SPANS - 1, last, cuts[cuts.len() - 1])] {
+        let a = area(&window, span, of_window[cell], cut, n)?;
+        let b = area(&reference, span, of_reference[cell], cut, m)?;
         lower += (a - b).abs();
         upper += a.abs() + b.abs();
     }
-    for gap in gaps(cuts, (reference.counts, m), (window.counts, n)) {
-        let inside = area(&window, gap.cell, gap.end, n) - area(&reference, gap.cell, gap.end, m);
-        let integral = gap.start_difference() * gap.length + inside;
-        let (l, h) = (gap.lowest(), gap.highest());
-        let extreme =
-            if l < 0.0 && 0.0 < h { ((h + l) * integral - 2.0 * l * h * gap.length) / (h - l) } else { 0.0 };
-        lower += integral.abs();
-        upper += extreme.max(integral.abs());
+    let mut walk = Walk::new(cuts, reference.counts, window.counts);
+    for (stretch, range) in stretches(cuts.len()).enumerate().filter(|(_, range)| !range.is_empty()) {
+        let (before, start) = (walk.below, cuts[range.start]);
+        let bounds = walk.over(range.len());
+        // The last cut ends the last stretch, with the values on it.
+        let (end, ties) = match cuts.get(range.end) {
+            Some(end) => (*end, (0, 0)),
+            None => (cuts[cuts.len() - 1], (of_window[last - 1], of_reference[last - 1])),
+        };
+        let counts = (walk.below.0 - before.0 + ties.0, walk.below.1 - before.1 + ties.1);
+        let a = area(&window, stretch + 1, counts.0, end, n)?;
+        let b = area(&reference, stretch + 1, counts.1, end, m)?;
+        let at_start = before.0 as f64 / n as f64 - before.1 as f64 / m as f64;
+        let (low, high) = bounds.of_integral(at_start * (end - start) + a - b);
+        lower += low;
+        upper += high;
     }
     Some(Bracket { lower, upper: Some(upper) })
 }
@@ -99,84 +90,97 @@ pub fn from_sums(
 ///
 /// One pass, no allocation. `None` when there is no cut, a cut is infinite, a side is empty or its total
 /// exceeds 63 bits, or the lengths do not fit.
-pub fn from_counts(cuts: &[f64], reference: &[u64], window: &[u64]) -> Option<Bracket> {
-    let (m, n) = sizes(cuts, reference, window)?;
-    let (mut lower, mut upper) = (0.0, 0.0);
-    for gap in gaps(cuts, (reference, m as f64), (window, n as f64)) {
-        let (l, h) = (gap.lowest(), gap.highest());
-        lower += gap.length * l.max(-h).max(0.0);
-        upper += gap.length * h.max(-l);
-    }
+pub fn from_counts(cuts: &[f64], reference: Counted<'_>, window: Counted<'_>) -> Option<Bracket> {
+    let cells = cells(cuts, reference, window)?;
+    let bounds = Walk::new(cuts, reference, window).over(cuts.len());
     let last = 2 * cuts.len();
-    let inside = [reference, window].iter().all(|counts| counts[0] == 0 && counts[last] == 0);
-    Some(Bracket { lower, upper: inside.then_some(upper) })
+    let inside = [cells.0, cells.1].iter().all(|counts| counts[0] == 0 && counts[last] == 0);
+    let lower = (bounds.positive.0 + bounds.negative.0).max(0.0);
+    Some(Bracket { lower, upper: inside.then_some(bounds.most) })
 }
 
-/// The totals of reference and window, when everything fits together.
-fn sizes(cuts: &[f64], reference: &[u64], window: &[u64]) -> Option<(u64, u64)> {
-    let cells = 2 * cuts.len() + 1;
-    let fits = reference.len() == cells && window.len() == cells;
-    if cuts.is_empty() || !fits || cuts.iter().any(|cut| !cut.is_finite()) {
-        return None;
-    }
-    Some((total(reference)?, total(window)?))
+/// The cells of reference and window, when everything fits together.
+fn cells<'a>(cuts: &[f64], reference: Counted<'a>, window: Counted<'a>) -> Option<(&'a [u64], &'a [u64])> {
+    let wanted = 2 * cuts.len() + 1;
+    let fits = reference.cells.len() == wanted && window.cells.len() == wanted;
+    // Cuts increase: if any is infinite, an outermost one is.
+    let finite = cuts.first()?.is_finite() && cuts.last()?.is_finite();
+    (fits && finite).then_some((reference.cells, window.cells))
 }
 
-/// A gap between two neighbouring cuts.
-struct Gap {
-    /// Its cell.
-    cell: usize,
-    length: f64,
-    /// The cut above it.
-    end: f64,
-    /// A and B at the cut below it.
-    start: (f64, f64),
-    /// A and B just before the cut above it.
-    before_end: (f64, f64),
+/// What counts say of some gaps: at least and at most so much.
+struct Bounds {
+    /// Of P.
+    positive: (f64, f64),
+    /// Of N.
+    negative: (f64, f64),
+    /// Of P + N, at most.
+    most: f64,
 }
 
-impl Gap {
-    fn start_difference(&self) -> f64 {
-        self.start.0 - self.start.1
-    }
-
-    /// l: the least that A − B may be inside.
-    fn lowest(&self) -> f64 {
-        self.start.0 - self.before_end.1
-    }
-
-    /// h: the most that A − B may be inside.
-    fn highest(&self) -> f64 {
-        self.before_end.0 - self.start.1
+impl Bounds {
+    /// P + N at least and at most, with I = P − N known.
+    fn of_integral(&self, integral: f64) -> (f64, f64) {
+        let least = (integral + 2.0 * self.negative.0).max(2.0 * self.positive.0 - integral);
+        let most = (integral + 2.0 * self.negative.1).min(2.0 * self.positive.1 - integral);
+        // |I| is a bound whatever the counts say; rounding may put the others a hair beyond it.
+        let least = least.max(integral.abs());
+        (least, most.min(self.most).max(least))
     }
 }
 
-/// The gaps between cuts, from counts that [`sizes`] accepts, each side with its total.
-fn gaps<'a>(
+/// Walks over the gaps between cuts, of counts that [`cells`] accepts.
+struct Walk<'a> {
+    /// Ends of the gaps that are left.
     cuts: &'a [f64],
-    (reference, m): (&'a [u64], f64),
-    (window, n): (&'a [u64], f64),
-) -> impl Iterator<Item = Gap> + 'a {
-    let (mut below_reference, mut below_window) = (0u64, 0u64);
-    // Four products are several times as fast as four quotients.
-    let (of_n, of_m) = (1.0 / n, 1.0 / m);
-    cuts.windows(2).enumerate().map(move |(index, ends)| {
-        // The gap below the lower cut, and the cut itself.
-        let before = 2 * index;
-        below_reference += reference[before] + reference[before + 1];
-        below_window += window[before] + window[before + 1];
-        let cell = before + 2;
-        Gap {
-            cell,
-            length: ends[1] - ends[0],
-            end: ends[1],
-            start: (below_window as f64 * of_n, below_reference as f64 * of_m),
-            before_end: (
-                (below_window + window[cell]) as f64 * of_n,
-                (below_reference + reference[cell]) as f64 * of_m,
-            ),
+    /// The tie below each of them and its own count, of window and reference.
+    window: &'a [[u64; 2]],
+    reference: &'a [[u64; 2]],
+    /// Values of window and reference below the next cut.
+    below: (u64, u64),
+    /// 1/n and 1/m: products are several times as fast as quotients.
+    shares: (f64, f64),
+}
+
+impl<'a> Walk<'a> {
+    fn new(cuts: &'a [f64], reference: Counted<'a>, window: Counted<'a>) -> Walk<'a> {
+        Walk {
+            cuts,
+            window: window.cells[1..].as_chunks::<2>().0,
+            reference: reference.cells[1..].as_chunks::<2>().0,
+            below: (window.cells[0], reference.cells[0]),
+            shares: (1.0 / window.total as f64, 1.0 / reference.total as f64),
         }
-    })
+    }
+
+    /// The bounds of the next `gaps` gaps, or of those that are left.
+    fn over(&mut self, gaps: usize) -> Bounds {
+        let gaps = gaps.min(self.cuts.len() - 1);
+        let (window, reference) = (&self.window[..gaps], &self.reference[..gaps]);
+        let lengths = self.cuts.windows(2).map(|ends| ends[1] - ends[0]);
+        let (of_n, of_m) = self.shares;
+        // Signed: totals fit, and such a number takes one instruction to become a double.
+        let share = |count: i64, of: f64| count as f64 * of;
+        let (mut w, mut r) = (self.below.0 as i64, self.below.1 as i64);
+        // Σ of L·max(0, l), L·max(0, h), L·l, L·h and L·max(h, −l).
+        let (mut positive, mut all, mut most) = ((0.0, 0.0), (0.0, 0.0), 0.0);
+        for ((length, [tied_w, in_w]), [tied_r, in_r]) in lengths.zip(window).zip(reference) {
+            let (w_start, r_start) = (w + *tied_w as i64, r + *tied_r as i64);
+            (w, r) = (w_start + *in_w as i64, r_start + *in_r as i64);
+            let lowest = length * (share(w_start, of_n) - share(r, of_m));
+            let highest = length * (share(w, of_n) - share(r_start, of_m));
+            positive.0 += if lowest > 0.0 { lowest } else { 0.0 };
+            positive.1 += if highest > 0.0 { highest } else { 0.0 };
+            all.0 += lowest;
+            all.1 += highest;
+            most += if highest > -lowest { highest } else { -lowest };
+        }
+        self.below = (w as u64, r as u64);
+        self.cuts = &self.cuts[gaps..];
+        (self.window, self.reference) = (&self.window[gaps..], &self.reference[gaps..]);
+        // max(0, −x) = max(0, x) − x.
+        Bounds { positive, negative: (positive.1 - all.1, positive.0 - all.0), most }
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! compared without an overflow, however it was made.
 
 use super::record::{Counts, Delta, FORMAT, Marker, PaneRecord, SourceRange, TallyBody, TallyRecord};
+use crate::cells::Sums;
 use prost::Message;
 
 /// Event times and clocks lie within so many milliseconds of 1970: a quarter of a million years.
@@ -107,7 +108,8 @@ fn check_counts(counts: &Counts) -> Result<(), RecordError> {
     let in_cells = counts.cells.iter().skip(1).step_by(2).copied();
     let known = in_cells.chain([counts.missing, counts.type_errors]).fold(0, u64::saturating_add);
     let units = counts.units.iter().skip(1).step_by(2).copied().fold(0, u64::saturating_add);
-    let parts = [known, units, counts.out_of_range, counts.non_finite];
+    let parts = [known, units, counts.out_of_range, counts.non_finite, counts.summed];
+    demand(Sums::decode(&counts.sums, counts.summed).is_ok(), "sums")?;
     demand(counts.rows <= MAX_COUNT && parts.iter().all(|part| *part <= counts.rows), "counts")
 }
 
@@ -165,7 +167,11 @@ mod tests {
         let counts = Counts { rows: 3, missing: 1, cells: vec![0, 2], ..Counts::default() };
         assert!(TallyRecord::read(&delta(counts.clone())).is_ok());
         assert_eq!(refused(&delta(Counts { rows: 2, ..counts.clone() })), out("counts"));
-        assert_eq!(refused(&delta(Counts { rows: u64::MAX, ..counts })), out("counts"));
+        assert_eq!(refused(&delta(Counts { rows: u64::MAX, ..counts.clone() })), out("counts"));
+        let sums = |sums: Vec<u8>, summed| refused(&delta(Counts { sums, summed, ..counts.clone() }));
+        assert_eq!(sums(vec![0; 160], 4), out("counts"));
+        assert_eq!(sums(vec![0; 16], 2), out("sums"));
+        assert_eq!(sums(vec![0xff; 160], 0), out("sums"));
     }
 
     #[test]

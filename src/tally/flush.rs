@@ -194,5 +194,7 @@ fn counts_record(tally: &SeriesTally) -> Counts {
         non_finite: counts.non_finite,
         cells: runs::encode(&counts.cells),
         units: runs::encode(&tally.units.cells()),
+        sums: tally.sums.encode(),
+        summed: tally.sums.values,
     }
 }

@@ -26,7 +26,9 @@ pub use partition::{merge_partition, murmur2};
 pub use source::{SourceKey, SourceStart};
 
 use crate::baseline::{VersionIndex, Watch, WatchedModel, WatchedSeries, WatchedVersion};
-use crate::cells::{CellCounts, CountError, Grid, Scratch, UNIT_CELLS, UnitCounts, UnitRows, count_column};
+use crate::cells::{
+    CellCounts, CountError, Grid, SPANS, Scratch, Sums, UNIT_CELLS, UnitCounts, UnitRows, count_column,
+};
 use crate::decode::{Accepted, LabelPair, Table};
 use crate::event::{EventTime, Outcome, Role, SeriesOf};
 use labels::Labels;
@@ -55,6 +57,7 @@ struct PaneCounts {
 struct SeriesTally {
     counts: CellCounts,
     units: UnitCounts,
+    sums: Sums,
     type_errors: u64,
 }
 
@@ -200,13 +203,14 @@ impl Tally {
             let tally = counts.series[index].get_or_insert_with(|| SeriesTally {
                 counts: CellCounts::new(reference.grid.cells()),
                 units: UnitCounts::default(),
+                sums: Sums::default(),
                 type_errors: 0,
             });
             let wrong = errors_within(&column.type_errors, &rows);
             tally.type_errors += wrong;
             let grid: &Grid = &reference.grid;
             let (buckets, octiles) = (table.units.values().as_ref(), &*series.octiles);
-            let units = UnitRows { buckets, octiles, into: &mut tally.units };
+            let units = UnitRows { buckets, octiles, into: &mut tally.units, sums: &mut tally.sums };
             let (rows, into) = (rows.clone(), &mut tally.counts);
             result =
                 count_column(grid, reference.range, &column.array, rows, Some(units), &mut scratch, into);
@@ -273,6 +277,8 @@ pub fn pane_bytes(version: &WatchedVersion) -> usize {
             + 32
             + series.reference.grid.cells() * size_of::<u64>()
             + UNIT_CELLS * size_of::<u64>()
+            // The sums stand in the tally; in the judge once more, as a record.
+            + SPANS * size_of::<u128>()
     };
     256 + ServiceTally::BYTES
         + Labels::most_bytes(version)

@@ -76,6 +76,14 @@ pub struct Counts {
     /// and bin between the baseline's octiles (8), at bucket · 8 + bin; run-length coded likewise.
     #[prost(uint64, repeated, tag = "7")]
     pub units: Vec<u64>,
+    /// Of numbers: their sums below the lowest cut of the grid, in eight stretches of as many cuts, and above the
+    /// highest; ten times 16 bytes (two's complement, little-endian) in units that follow from the cuts
+    /// ([`crate::cells::fixed::FixedScale`]). Empty: nothing is summed.
+    #[prost(bytes, tag = "8")]
+    pub sums: Vec<u8>,
+    /// The values that are summed: those in cells but infinite ones and ones too far out.
+    #[prost(uint64, tag = "9")]
+    pub summed: u64,
 }
 
 /// Ends a flush in every merge partition, and names the source offsets that it covers.

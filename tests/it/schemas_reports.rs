@@ -84,6 +84,7 @@ pub fn report() -> Report {
             p75: Some(4.0),
             p95: None,
         }),
+        mean: Some(2.9),
         verdict: Verdict::Healthy,
         effect: Some(EffectReport {
             metric: "ks".to_owned(),

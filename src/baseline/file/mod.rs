@@ -22,6 +22,7 @@ pub use read::read;
 pub use write::write;
 
 use super::{BaselineSeries, SeriesType, Tolerance};
+use crate::cells::Sums;
 use crate::event::{SeriesKind, SeriesOf};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -67,6 +68,32 @@ struct SeriesHeader {
     single: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     tolerances: Vec<Tolerance>,
+    /// Absent from files of older programs, and where every value is a cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sums: Option<SumsHeader>,
+}
+
+/// The sums of a series' values by span of its grid ([`Sums`]).
+#[derive(Debug, Serialize, Deserialize)]
+struct SumsHeader {
+    /// Whole numbers of units; as text, since they may have 128 bits.
+    units: Vec<String>,
+    /// The values in them.
+    values: u64,
+}
+
+impl SumsHeader {
+    fn new(sums: &Sums) -> SumsHeader {
+        let units = sums.spans.iter().map(|sum| sum.units().to_string()).collect();
+        SumsHeader { units, values: sums.values }
+    }
+
+    /// `None` when they can be no sums of so many values.
+    fn read(&self) -> Option<Sums> {
+        let units: Vec<i128> = self.units.iter().map(|units| units.parse().ok()).collect::<Option<_>>()?;
+        let bytes: Vec<u8> = units.into_iter().flat_map(i128::to_le_bytes).collect();
+        Sums::decode(&bytes, self.values).ok()
+    }
 }
 
 /// When the rows are from.
@@ -116,6 +143,9 @@ fn check_one(series: &BaselineSeries) -> Result<(), String> {
     let sound = |one: &Tolerance| one.scale > 0 && (0.0..=1.0).contains(&one.delta);
     if !series.traits.tolerances.iter().all(sound) {
         return Err(format!("series {name} has tolerances that are no distances"));
+    }
+    if series.traits.sums.is_some_and(|sums| sums.values > series.n()) {
+        return Err(format!("series {name} sums more values than it has"));
     }
     if series.distinct > series.n() {
         return Err(format!("series {name} has more distinct values than values"));

@@ -178,10 +178,13 @@ fn read_series(header: &SeriesHeader, rows: &[Row<'_>]) -> Result<BaselineSeries
     if series_type.kind() != header.kind {
         return Err(format!("series {name} is of another type than its kind"));
     }
+    let unreadable = || format!("the sums of series {name} are unreadable");
+    let sums = header.sums.as_ref().map(|sums| sums.read().ok_or_else(unreadable)).transpose()?;
     let series = BaselineSeries {
         traits: SeriesTraits {
             discrete: series_type == SeriesType::Discrete,
             tolerances: header.tolerances.clone(),
+            sums,
         },
         name: name.clone(),
         of: header.of,

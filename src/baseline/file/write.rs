@@ -1,6 +1,6 @@
 //! Writing a baseline file.
 
-use super::{FORMAT, Header, METADATA_KEY, SeriesHeader, TimesHeader, check, hash_text};
+use super::{FORMAT, Header, METADATA_KEY, SeriesHeader, SumsHeader, TimesHeader, check, hash_text};
 use crate::baseline::{Baseline, BaselineError, BaselineSeries, TimeRange};
 use crate::cells::Grid;
 use polars::prelude::{Column, DataFrame, KeyValueMetadata, NamedFrom, ParquetWriter, PolarsResult, Series};
@@ -48,6 +48,7 @@ fn header(baseline: &Baseline) -> Header {
         series_type: Some(series.series_type()),
         single: matches!(series.grid.as_ref(), Grid::Numeric(grid) if grid.is_single()),
         tolerances: series.traits.tolerances.clone(),
+        sums: series.traits.sums.as_ref().map(SumsHeader::new),
     });
     Header {
         format: FORMAT,

@@ -102,9 +102,11 @@ proptest! {
         let octiles = Octiles::of(&weights);
         let buckets: Vec<u8> = (0..array.len()).map(|_| random.u8(..=NO_UNIT)).collect();
         let (mut into, mut by_unit) = (CellCounts::new(grid.cells()), UnitCounts::default());
+        let mut sums = Sums::default();
         let at = (cut * array.len() as f64) as usize;
         for rows in [0..at, at..array.len()] {
-            let units = UnitRows { buckets: &buckets, octiles: &octiles, into: &mut by_unit };
+            let units =
+                UnitRows { buckets: &buckets, octiles: &octiles, into: &mut by_unit, sums: &mut sums };
             count_column(&grid, None, &array, rows, Some(units), &mut Scratch::default(), &mut into).unwrap();
         }
         prop_assert_eq!(&into, &count(&grid, None, &array, 0..array.len()));
@@ -112,10 +114,17 @@ proptest! {
         for (row, bucket) in buckets.iter().enumerate() {
             let cells = count(&grid, None, &array, row..row + 1).cells;
             if let Some(cell) = cells.iter().position(|count| *count == 1).filter(|_| *bucket < NO_UNIT) {
-                expected[usize::from(*bucket) * OCTILE_BINS + usize::from(octiles.bins()[cell])] += 1;
+                expected[usize::from(*bucket) * OCTILE_BINS + usize::from(octiles.bin(cell))] += 1;
             }
         }
         prop_assert_eq!(by_unit.cells(), expected);
+        let numbers = array.as_primitive_opt::<Float64Type>();
+        if let (Grid::Numeric(grid), Some(values)) = (&grid, numbers) {
+            let placed = values.iter().flatten().map(|value| (value, grid.rank_one(value) as usize));
+            prop_assert_eq!(sums, Sums::of(grid.scale(), placed, grid.cells()));
+        } else {
+            prop_assert_eq!(sums, Sums::default());
+        }
     }
 
     #[test]
@@ -191,8 +200,9 @@ fn what_cannot_be_counted_is_refused_and_changes_nothing() {
     );
     assert_eq!(refused(&Grid::Boolean, &booleans, 0..2, 3), CountError::OtherGrid { expected: 2, found: 3 });
     let refused = |buckets: &[u8], weights: &[u64]| {
-        let (mut into, mut by_unit) = (CellCounts::new(2), UnitCounts::default());
-        let units = UnitRows { buckets, octiles: &Octiles::of(weights), into: &mut by_unit };
+        let (mut into, mut by_unit, mut sums) = (CellCounts::new(2), UnitCounts::default(), Sums::default());
+        let octiles = Octiles::of(weights);
+        let units = UnitRows { buckets, octiles: &octiles, into: &mut by_unit, sums: &mut sums };
         let scratch = &mut Scratch::default();
         let error = count_column(&Grid::Boolean, None, &booleans, 0..1, Some(units), scratch, &mut into);
         assert_eq!((into, by_unit), (CellCounts::new(2), UnitCounts::default()));

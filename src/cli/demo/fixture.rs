@@ -55,6 +55,7 @@ fn series(name: &str, verdict: Verdict, ks: f64) -> SeriesReport {
         total_variation: None,
         wasserstein: None,
         quantiles: None,
+        mean: None,
         verdict,
         effect: None,
         severity: None,

@@ -1,6 +1,6 @@
 //! A grid with fewer cuts, for what is kept per series of a rollout.
 
-use crate::stats::quantile;
+use crate::stats::{quantile, sums_of_ranges};
 
 /// Cuts at equal masses of the reference: a distance loses at most 1/128 by what lies between them, on average
 /// a twenty-fifth of the critical value (statistics.md §1.2).
@@ -46,13 +46,7 @@ impl Thin {
 
     /// Counts per cell of the grid → counts per range.
     pub fn fold(&self, counts: &[u64]) -> Vec<u64> {
-        let mut start = 0;
-        let fold_one = |&end: &usize| {
-            let cells = counts.get(start..end).unwrap_or_default();
-            start = end;
-            cells.iter().fold(0u64, |sum, &count| sum.saturating_add(count))
-        };
-        self.ends.iter().map(fold_one).collect()
+        sums_of_ranges(&self.ends, counts).collect()
     }
 }
 

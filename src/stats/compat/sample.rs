@@ -1,6 +1,5 @@
 //! Values with how often they occur.
 
-use crate::stats::fixed::{FixedScale, FixedSum};
 use crate::stats::ks::Ks;
 
 /// Distinct finite values, ascending, each with a count of at least 1. Never empty.
@@ -17,24 +16,6 @@ impl Sample {
         // -0 becomes 0, so that equal values are equal bits.
         let finite = values.iter().filter(|value| value.is_finite()).map(|value| value + 0.0);
         Self::of_pairs(finite.map(|value| (value, 1)).collect())
-    }
-
-    /// The finite values that are counted in the 2k+1 cells of k cuts, with the sums of each cell's values. A
-    /// value on a cut is itself; those inside a gap all stand at their mean. `None` when there are none, lengths
-    /// do not fit, or the counts exceed 63 bits.
-    pub fn of_cells(cuts: &[f64], scale: FixedScale, counts: &[u64], sums: &[FixedSum]) -> Option<Self> {
-        if counts.len() != 2 * cuts.len() + 1 || sums.len() != counts.len() {
-            return None;
-        }
-        crate::stats::total(counts)?;
-        let mut pairs = Vec::new();
-        for (cell, (&count, &sum)) in counts.iter().zip(sums).enumerate() {
-            let value = if cell % 2 == 1 { Some(cuts[cell / 2]) } else { scale.mean(sum, count) };
-            pairs.extend(
-                value.filter(|value| count > 0 && value.is_finite()).map(|value| (value + 0.0, count)),
-            );
-        }
-        Self::of_pairs(pairs)
     }
 
     /// The finite values that are counted in the 2k+1 cells of k cuts, of which nothing else is known: one on a cut
@@ -127,18 +108,16 @@ impl Sample {
         }
     }
 
-    /// The two-sample distance to `window`; `cell` is the index in [`Sample::side_by_side`].
+    /// The two-sample distance to `window`.
     pub fn distance(&self, window: &Sample) -> Ks {
         let (m, n) = (i128::from(self.total), i128::from(window.total));
-        let (mut difference, mut numerator, mut cell) = (0i128, 0u128, 0);
-        for (at, (_, reference, window)) in self.side_by_side(window).into_iter().enumerate() {
+        let (mut difference, mut numerator) = (0i128, 0u128);
+        for (_, reference, window) in self.side_by_side(window) {
             difference += m * i128::from(window) - n * i128::from(reference);
-            if difference.unsigned_abs() > numerator {
-                (numerator, cell) = (difference.unsigned_abs(), at);
-            }
+            numerator = numerator.max(difference.unsigned_abs());
         }
         let statistic = numerator as f64 / (m * n) as f64;
-        Ks { statistic, upper: statistic, cell, numerator, n: window.total, m: self.total }
+        Ks { statistic, upper: statistic, numerator, n: window.total, m: self.total }
     }
 }
 
@@ -158,30 +137,6 @@ mod tests {
         assert_eq!([0, 1, 2, 3, 4].map(|rank| sample.order_statistic(rank)), [0.0, 0.0, 2.0, 2.0, 5.0]);
         assert!((sample.deviation() - 3.36f64.sqrt()).abs() < 1e-12);
         assert_eq!(Sample::of_values(&[f64::NAN]), None);
-    }
-
-    /// On a grid of all values the sample is the values; on a coarser one a gap stands at its mean.
-    #[test]
-    fn cells_stand_for_their_values() {
-        let values = [1.0, 2.0, 2.0, 2.5, 3.5, 9.0];
-        let on = |cuts: &[f64]| {
-            let grid = NumericGrid::new(cuts.to_vec());
-            let scale = FixedScale::of_cuts(grid.cuts());
-            let mut counts = vec![0u64; grid.cells()];
-            let mut sums = vec![FixedSum::default(); grid.cells()];
-            for &value in &values {
-                let cell = grid.rank_one(value) as usize;
-                counts[cell] += 1;
-                sums[cell] += scale.sum_of(value);
-            }
-            Sample::of_cells(grid.cuts(), scale, &counts, &sums).unwrap()
-        };
-        assert_eq!(on(&values), Sample::of_values(&values).unwrap());
-        let coarse = on(&[2.0, 4.0]);
-        assert_eq!(coarse.pairs().collect::<Vec<_>>(), [(1.0, 1), (2.0, 2), (3.0, 2), (9.0, 1)]);
-        let scale = FixedScale::of_cuts(&[2.0]);
-        assert_eq!(Sample::of_cells(&[2.0], scale, &[0, 1], &[FixedSum::default(); 2]), None);
-        assert_eq!(Sample::of_cells(&[2.0], scale, &[0; 3], &[FixedSum::default(); 3]), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod p_value;
 
 pub use p_value::{exact, p_value, p1, p1_effective, p2, q};
 
-use super::total;
+use super::Counted;
 use std::ops::{Add, Mul, Sub};
 
 /// The distance between two empirical distribution functions counted on the same rank cells.
@@ -17,8 +17,6 @@ pub struct Ks {
     pub statistic: f64,
     /// The certified upper bound of the true distance; `statistic` itself when that is exact.
     pub upper: f64,
-    /// The first cell at whose end the statistic is attained.
-    pub cell: usize,
     /// `statistic · n · m`.
     pub numerator: u128,
     /// Values in the window.
@@ -35,28 +33,32 @@ pub struct Ks {
 ///
 /// `None` when a side is empty, the lengths differ or are even, or a total exceeds 63 bits.
 pub fn two_sample(reference: &[u64], window: &[u64], exact: bool) -> Option<Ks> {
-    if reference.len() != window.len() || reference.len().is_multiple_of(2) {
+    between(Counted::new(reference)?, Counted::new(window)?, exact)
+}
+
+/// [`two_sample`] of counts that are added up already.
+pub fn between(reference: Counted<'_>, window: Counted<'_>, exact: bool) -> Option<Ks> {
+    if reference.cells.len() != window.cells.len() || reference.cells.len().is_multiple_of(2) {
         return None;
     }
-    let (m, n) = (total(reference)?, total(window)?);
+    let (m, n) = (reference.total, window.total);
     let product = u128::from(n) * u128::from(m);
     let scan = if product < 1 << 62 { scan::<i64> } else { scan::<i128> };
-    let Scan { largest, cell, largest_in_gap } = scan(reference, window, n, m);
+    let Scan { largest, largest_in_gap } = scan(reference.cells, window.cells, n, m);
     let statistic = largest as f64 / product as f64;
     let upper = if exact { statistic } else { largest.max(largest_in_gap) as f64 / product as f64 };
-    Some(Ks { statistic, upper, cell, numerator: largest, n, m })
+    Some(Ks { statistic, upper, numerator: largest, n, m })
 }
 
 /// What one pass over the cells finds, in units of 1/(n·m).
 struct Scan {
     largest: u128,
-    cell: usize,
     largest_in_gap: u128,
 }
 
 /// `T` must hold ±n·m, which bounds every intermediate value. The lengths are equal and odd.
 ///
-/// The loop keeps extremes only, without a branch; where the largest is attained, a second walk finds.
+/// The loop keeps extremes only, without a branch.
 fn scan<T: Integer>(reference: &[u64], window: &[u64], n: u64, m: u64) -> Scan {
     let (n, m, zero) = (T::of(n), T::of(m), T::of(0));
     let step = |r: u64, w: u64| (m * T::of(w), n * T::of(r));
@@ -78,14 +80,7 @@ fn scan<T: Integer>(reference: &[u64], window: &[u64], n: u64, m: u64) -> Scan {
         in_gap = in_gap.max(difference + up).max(down - difference);
     }
     let largest = highest.max(zero - lowest);
-    let mut difference = zero;
-    let attains = |(&r, &w): (&u64, &u64)| {
-        let (up, down) = step(r, w);
-        difference = difference + (up - down);
-        difference == largest || zero - difference == largest
-    };
-    let cell = reference.iter().zip(window).position(attains).unwrap_or(0);
-    Scan { largest: largest.magnitude(), cell, largest_in_gap: in_gap.magnitude() }
+    Scan { largest: largest.magnitude(), largest_in_gap: in_gap.magnitude() }
 }
 
 /// The two widths the scan runs in: `i64` is several times as fast, `i128` takes any totals.

@@ -1,6 +1,9 @@
 //! The Brier score: the mean squared error of predicted probabilities.
 
-use crate::stats::fixed::{FixedScale, FixedSum};
+use crate::cells::fixed::{FixedSum, MOST_VALUES};
+
+/// Units of 1: a square is summed to within 2⁻⁶³.
+const UNITS: f64 = (1_u64 << 62) as f64;
 
 /// Sums of squared errors; they add up exactly, in any order. To be stored as `squares.units()` and `count`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,7 +20,7 @@ impl SquaredErrors {
             return false;
         }
         let error = probability - f64::from(u8::from(outcome));
-        self.squares += scale().sum_of(error * error);
+        self.squares += FixedSum::from_units((error * error * UNITS).round() as i128);
         self.count += 1;
         true
     }
@@ -29,15 +32,11 @@ impl SquaredErrors {
     }
 
     /// The score, `Σ(p − y)²/n`: 0 (certain and right) to 1. `None` for no predictions, or more than
-    /// [`crate::stats::fixed::MOST_VALUES`].
+    /// [`MOST_VALUES`].
     pub fn mean(&self) -> Option<f64> {
-        scale().mean(self.squares, self.count)
+        let possible = (1..=MOST_VALUES).contains(&self.count);
+        possible.then(|| self.squares.units() as f64 / self.count as f64 / UNITS)
     }
-}
-
-/// Of squares up to 1: a unit of 2⁻⁶⁶.
-fn scale() -> FixedScale {
-    FixedScale::of_cuts(&[1.0])
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! φ compares how much the distribution function really varies, between panes or between groups of units, with
 //! how much it would if values were independent. It is taken at seven points, the octiles of a reference.
 
-use crate::stats::{quantile, total};
+use crate::stats::{quantile, sums_of_ranges, total};
 
 /// Points at which distribution functions are compared.
 pub const POINTS: usize = 7;
@@ -52,8 +52,14 @@ impl Octiles {
 
     /// The counts at or below the points, of counts per cell on the reference's grid.
     pub fn below(&self, counts: &[u64]) -> Below {
-        let sum = |end: usize| counts.iter().take(end).fold(0u64, |sum, &count| sum.saturating_add(count));
-        Below { at_points: self.ends.map(sum), values: sum(counts.len()) }
+        let mut below = Below::default();
+        for (at_point, sum) in below.at_points.iter_mut().zip(sums_of_ranges(&self.ends, counts)) {
+            below.values = below.values.saturating_add(sum);
+            *at_point = below.values;
+        }
+        let above = sums_of_ranges(&[self.ends[POINTS - 1], counts.len()], counts).last();
+        below.values = below.values.saturating_add(above.unwrap_or(0));
+        below
     }
 }
 

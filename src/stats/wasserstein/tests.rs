@@ -3,27 +3,26 @@ use crate::cells::NumericGrid;
 use fastrand::Rng;
 
 /// The counts and sums of values on a grid.
-struct Counted {
+struct Summed {
     counts: Vec<u64>,
-    sums: Vec<FixedSum>,
+    sums: Sums,
 }
 
-impl Counted {
+impl Summed {
     fn new(grid: &NumericGrid, values: &[f64]) -> Self {
-        let scale = FixedScale::of_cuts(grid.cuts());
-        let mut counted =
-            Counted { counts: vec![0; grid.cells()], sums: vec![FixedSum::default(); grid.cells()] };
-        for &value in values {
-            let cell = grid.rank_one(value) as usize;
-            counted.counts[cell] += 1;
-            counted.sums[cell] += scale.sum_of(value);
-        }
-        counted
+        let mut counts = vec![0; grid.cells()];
+        values.iter().for_each(|&value| counts[grid.rank_one(value) as usize] += 1);
+        let placed = values.iter().map(|value| (*value, grid.rank_one(*value) as usize));
+        Summed { counts, sums: Sums::of(grid.scale(), placed, grid.cells()) }
     }
 
-    fn cells(&self) -> Cells<'_> {
-        Cells { counts: &self.counts, sums: &self.sums }
+    fn side(&self) -> Side<'_> {
+        Side { counts: Counted::new(&self.counts).unwrap(), sums: &self.sums }
     }
+}
+
+fn counted(cuts: &[f64], reference: &[u64], window: &[u64]) -> Option<Bracket> {
+    from_counts(cuts, Counted::new(reference)?, Counted::new(window)?)
 }
 
 /// W1 by its definition over raw values: ∫|A − B| between neighbouring pooled values.
@@ -38,12 +37,12 @@ fn naive(reference: &[f64], window: &[f64]) -> f64 {
         .sum()
 }
 
-fn both(cuts: Vec<f64>, reference: &[f64], window: &[f64]) -> (Bracket, Bracket) {
+/// By sums and by counts, and what the rounding of summed values may come to.
+fn both(cuts: Vec<f64>, reference: &[f64], window: &[f64]) -> (Bracket, Bracket, f64) {
     let grid = NumericGrid::new(cuts);
-    let scale = FixedScale::of_cuts(grid.cuts());
-    let (r, w) = (Counted::new(&grid, reference), Counted::new(&grid, window));
-    let by_sums = from_sums(grid.cuts(), scale, r.cells(), w.cells()).unwrap();
-    (by_sums, from_counts(grid.cuts(), &r.counts, &w.counts).unwrap())
+    let (r, w) = (Summed::new(&grid, reference), Summed::new(&grid, window));
+    let by_sums = from_sums(&grid, r.side(), w.side()).unwrap();
+    (by_sums, counted(grid.cuts(), &r.counts, &w.counts).unwrap(), grid.scale().value(20.0))
 }
 
 fn assert_holds(bracket: Bracket, distance: f64, slack: f64) {
@@ -56,9 +55,10 @@ fn assert_holds(bracket: Bracket, distance: f64, slack: f64) {
 #[test]
 fn vector_a_is_bracketed() {
     let (reference, window) = ([1.0, 2.0, 2.0, 3.0, 5.0, 8.0], [0.0, 2.0, 2.5, 3.0, 3.0, 6.0, 9.0]);
-    let (by_sums, by_counts) = both(reference.to_vec(), &reference, &window);
+    let (by_sums, by_counts, _) = both(reference.to_vec(), &reference, &window);
     assert!((by_sums.lower - 0.619048).abs() < 1e-6, "{by_sums:?}");
-    assert!((by_sums.upper.unwrap() - 0.714286).abs() < 1e-6, "{by_sums:?}");
+    // At most .714286 with a gap's own extremal function (§1.4); stretches of gaps are not looked into so closely.
+    assert!((0.714286..0.857143).contains(&by_sums.upper.unwrap()), "{by_sums:?}");
     assert!((naive(&reference, &window) - 0.714286).abs() < 1e-6);
     // 0 and 9 lie beyond the outermost cuts.
     assert_eq!(by_counts.upper, None);
@@ -68,15 +68,15 @@ fn vector_a_is_bracketed() {
 /// Bounds by hand. Cuts 0, 10; the window has one of two values inside, the reference both at 0.
 #[test]
 fn counts_alone_bound_by_the_worst_and_the_best_place() {
-    let bracket = from_counts(&[0.0, 10.0], &[0, 2, 0, 0, 0], &[0, 1, 1, 0, 0]).unwrap();
+    let bracket = counted(&[0.0, 10.0], &[0, 2, 0, 0, 0], &[0, 1, 1, 0, 0]).unwrap();
     assert_eq!(bracket, Bracket { lower: 0.0, upper: Some(5.0) });
     // Half of the window at 10 for certain: at least 5, and 10 if the other half lies there too.
-    let bracket = from_counts(&[0.0, 10.0], &[0, 2, 0, 0, 0], &[0, 0, 1, 1, 0]).unwrap();
+    let bracket = counted(&[0.0, 10.0], &[0, 2, 0, 0, 0], &[0, 0, 1, 1, 0]).unwrap();
     assert_eq!(bracket, Bracket { lower: 5.0, upper: Some(10.0) });
-    let equal = from_counts(&[0.0, 10.0], &[0, 2, 0, 2, 0], &[0, 1, 0, 1, 0]).unwrap();
+    let equal = counted(&[0.0, 10.0], &[0, 2, 0, 2, 0], &[0, 1, 0, 1, 0]).unwrap();
     assert_eq!(equal, Bracket { lower: 0.0, upper: Some(0.0) });
     for counts in [[1, 1, 0, 1, 0], [0, 1, 0, 1, 1]] {
-        assert_eq!(from_counts(&[0.0, 10.0], &[0, 2, 0, 2, 0], &counts).unwrap().upper, None);
+        assert_eq!(counted(&[0.0, 10.0], &[0, 2, 0, 2, 0], &counts).unwrap().upper, None);
     }
 }
 
@@ -103,9 +103,9 @@ fn the_true_distance_lies_in_both_brackets() {
             1 => cuts.truncate(5),     // compressed
             _ => cuts.extend(&window), // nothing inside any gap
         }
-        let (by_sums, by_counts) = both(cuts, &reference, &window);
+        let (by_sums, by_counts, rounding) = both(cuts, &reference, &window);
         let distance = naive(&reference, &window);
-        let slack = 1e-9 * (distance + offset * 1e-5);
+        let slack = 1e-9 * (distance + offset * 1e-5) + rounding;
         assert_holds(by_sums, distance, slack);
         assert_holds(by_counts, distance, slack);
         assert!(by_counts.lower <= by_sums.lower + slack);
@@ -126,9 +126,11 @@ fn a_thousand_cuts_leave_little_open() {
     let mut sorted = reference.clone();
     sorted.sort_by(f64::total_cmp);
     let cuts = (0..1_024).map(|j| sorted[j * 19_999 / 1_023]).collect();
-    let (by_sums, _) = both(cuts, &reference, &window);
+    let (by_sums, by_counts, _) = both(cuts, &reference, &window);
     let width = by_sums.upper.unwrap() / by_sums.lower - 1.0;
     assert!(width < 0.03, "{width}");
+    let of_counts = by_counts.upper.unwrap_or(f64::INFINITY) - by_counts.lower;
+    assert!(by_sums.upper.unwrap() - by_sums.lower < of_counts / 4.0, "{by_sums:?} {by_counts:?}");
     let normed = by_sums.normed(2.0).unwrap();
     assert_eq!((normed.lower, normed.upper), (by_sums.lower / 2.0, by_sums.upper.map(|upper| upper / 2.0)));
     assert_eq!(by_sums.normed(0.0), None);
@@ -136,31 +138,22 @@ fn a_thousand_cuts_leave_little_open() {
 }
 
 #[test]
-fn the_mean_is_exact() {
-    let grid = NumericGrid::new(vec![1.0, 2.0, 1_700_000_000_000.0]);
-    let scale = FixedScale::of_cuts(grid.cuts());
-    let values = [0.5, 2.0, 2.0, 1_700_000_000_001.0, 1_700_000_000_003.0];
-    let counted = Counted::new(&grid, &values);
-    assert_eq!(mean(scale, counted.cells()), Some(3_400_000_000_008.5 / 5.0));
-    assert_eq!(mean(scale, Cells { counts: &[0; 7], sums: &counted.sums }), None);
-    assert_eq!(mean(scale, Cells { counts: &[1; 3], sums: &counted.sums }), None);
-}
-
-#[test]
 fn what_cannot_be_compared_is_none() {
-    let counts = |of: &[u64]| from_counts(&[0.0, 1.0], &[0, 1, 0, 1, 0], of);
+    let counts = |of: &[u64]| counted(&[0.0, 1.0], &[0, 1, 0, 1, 0], of);
     assert!(counts(&[0, 1, 0, 0, 0]).is_some());
     assert_eq!(counts(&[0; 5]), None);
     assert_eq!(counts(&[0, 1, 0]), None);
     assert_eq!(counts(&[0, u64::MAX, 0, 1, 0]), None);
-    assert_eq!(from_counts(&[], &[1], &[1]), None);
-    assert_eq!(from_counts(&[0.0, f64::INFINITY], &[0, 1, 0, 1, 0], &[0, 1, 0, 1, 0]), None);
-    let scale = FixedScale::of_cuts(&[0.0, 1.0]);
-    let sums = [FixedSum::default(); 5];
-    let side = |counts| Cells { counts, sums: &sums };
-    let most = [0, MOST_VALUES, 0, 1, 0];
-    assert!(from_sums(&[0.0, 1.0], scale, side(&[0, 1, 0, 1, 0]), side(&[0, 1, 0, 1, 0])).is_some());
-    assert_eq!(from_sums(&[0.0, 1.0], scale, side(&[0, 1, 0, 1, 0]), side(&most)), None);
-    let short = Cells { counts: &[0, 1, 0, 1, 0], sums: &sums[..3] };
-    assert_eq!(from_sums(&[0.0, 1.0], scale, side(&[0, 1, 0, 1, 0]), short), None);
+    assert_eq!(counted(&[], &[1], &[1]), None);
+    assert_eq!(counted(&[0.0, f64::INFINITY], &[0, 1, 0, 1, 0], &[0, 1, 0, 1, 0]), None);
+    let grid = NumericGrid::new(vec![0.0, 1.0]);
+    let sums = |values: u64| Sums { values, ..Sums::default() };
+    let by_sums = |counts: &[u64], values: u64| {
+        let reference = Side { counts: Counted::new(&[0, 1, 0, 1, 0])?, sums: &sums(2) };
+        from_sums(&grid, reference, Side { counts: Counted::new(counts)?, sums: &sums(values) })
+    };
+    assert!(by_sums(&[0, 1, 0, 1, 0], 2).is_some());
+    assert_eq!(by_sums(&[0, 1, 0, 1, 0], 1), None, "a value is in no sum");
+    assert_eq!(by_sums(&[0, 1, 0], 1), None);
+    assert_eq!(by_sums(&[0; 5], 0), None);
 }

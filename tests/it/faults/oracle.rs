@@ -8,7 +8,7 @@ use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, Instant};
-use tidegate::cells::runs;
+use tidegate::cells::{NumericGrid, Sums, runs};
 use tidegate::event::unit_bucket;
 use tidegate::tally::record::{Counts, Marker, PaneRecord, TallyBody, TallyRecord};
 
@@ -158,8 +158,13 @@ fn brute_force(source: &[Record]) -> BTreeMap<Place, Held> {
     }
     for (place, (cells, units)) in cells {
         let rows = cells.iter().sum();
+        // Scores are fractions of so many, the others whole numbers from 0.
+        let whole = if place.1 == "score" { SCORES as f64 } else { 1.0 };
+        let grid = NumericGrid::new((0..cells.len() / 2).map(|value| value as f64 / whole).collect());
+        let sums = Sums::of_ties(grid.scale(), grid.cuts(), &cells).expect("every value is a cut point");
+        let (sums, summed) = (sums.encode(), sums.values);
         let (cells, units) = (runs::encode(&cells), runs::encode(&units));
-        let counts = Counts { rows, cells, units, ..Counts::default() };
+        let counts = Counts { rows, cells, units, sums, summed, ..Counts::default() };
         panes.insert(place, Held { counts: counts.encode_to_vec(), roles: (0, 0, 0) });
     }
     panes
