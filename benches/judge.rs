@@ -4,8 +4,8 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::sync::Arc;
-use tidegate::baseline::{Baseline, BaselineSeries, Rollout, VersionIndex, WatchedModel};
-use tidegate::cells::{Grid, NumericGrid};
+use tidegate::baseline::{Baseline, BaselineSeries, Rollout, SeriesTraits, VersionIndex, WatchedModel};
+use tidegate::cells::{Grid, NumericGrid, Sums};
 use tidegate::event::{EventTime, ModelId, SeriesKind, SeriesOf};
 use tidegate::judge::dispersion::Dispersion;
 use tidegate::judge::measure::measure;
@@ -19,21 +19,33 @@ const SERIES: usize = 51;
 const CUTS: usize = 2_000;
 const EVENTS: u64 = 10_000;
 
+fn grid() -> NumericGrid {
+    NumericGrid::new((0..CUTS).map(|i| i as f64).collect())
+}
+
+/// The sums of values that stand in the middle of gaps and on cuts.
+fn sums(counts: &[u64]) -> Sums {
+    let grid = grid();
+    let cells =
+        counts.iter().enumerate().flat_map(|(cell, &count)| std::iter::repeat_n(cell, count as usize));
+    Sums::of(grid.scale(), cells.map(|cell| (cell as f64 / 2.0 - 0.5, cell)), counts.len())
+}
+
 fn baseline(version: &str, random: &mut fastrand::Rng) -> Arc<Baseline> {
-    let cuts: Vec<f64> = (0..CUTS).map(|i| i as f64).collect();
-    let grid = Arc::new(Grid::Numeric(NumericGrid::new(cuts)));
+    let grid = Arc::new(Grid::Numeric(grid()));
     let series = (0..SERIES).map(|number| {
         let of = if number + 1 < SERIES { SeriesOf::Feature } else { SeriesOf::Prediction };
+        let counts: Vec<u64> = (0..2 * CUTS + 1).map(|_| random.u64(10..40)).collect();
         Arc::new(BaselineSeries {
             name: format!("series_{number}"),
             of,
             kind: SeriesKind::Numeric,
             grid: grid.clone(),
-            counts: (0..2 * CUTS + 1).map(|_| random.u64(10..40)).collect(),
+            traits: SeriesTraits { sums: Some(sums(&counts)), ..SeriesTraits::default() },
+            counts,
             missing: 0,
             distinct: 100_000,
             range: Some((0.0, CUTS as f64)),
-            traits: Default::default(),
         })
     });
     Arc::new(Baseline {
@@ -51,7 +63,7 @@ fn arm(version: u32, random: &mut fastrand::Rng) -> ArmWindow {
     let series = (0..SERIES).map(|_| {
         let mut cells = vec![0; 2 * CUTS + 1];
         (0..EVENTS).for_each(|_| cells[random.usize(0..2 * CUTS + 1)] += 1);
-        SeriesCounts { cells, rows: EVENTS, ..SeriesCounts::default() }
+        SeriesCounts { sums: sums(&cells), cells, rows: EVENTS, ..SeriesCounts::default() }
     });
     ArmWindow {
         version: VersionIndex { model: 0, version },

@@ -1,8 +1,9 @@
 //! Sums of values by span: what the mean and the Wasserstein distance need beside counts.
 //!
-//! Sums of every cell would double what a pane holds. Of ten spans they bound the distance nearly as closely: on
-//! normal, lognormal and recorded values its bracket is at most .4 % of a standard deviation wide, of counts alone
-//! 1.2 % (or open), of all cells' sums .06 % (benches/calibration.md).
+//! Sums of every cell would double what a pane holds. Of ten spans they bound the distance nearly as closely. Measured
+//! on normal and lognormal values (1,000 and 10,000 against 30,000; shifted, stretched, as they are) and on columns of
+//! electricity, insects and spoken digits, the bracket is at most .38 % of a standard deviation wide with ten spans,
+//! .06 % with a sum for every cell, 1.3 % with one sum of all, and 1.2 % or open with counts alone.
 
 use super::fixed::{FixedScale, FixedSum};
 

@@ -157,7 +157,8 @@ fn measure_series<'a>(
         return None;
     }
     let folded = plan.bins.fold(&counts.cells);
-    let n = counts.n();
+    // Every cell is in a bin.
+    let n = folded.iter().sum();
     let mut values = against_baseline(plan, counts, n, &folded, phi);
     values.tolerance = plan.tolerance(scale);
     into.push(values);
@@ -216,13 +217,13 @@ fn against_stable(
     let mut measurement = without_statistics(plan, counts, n);
     measurement.phi = phi;
     measurement.reference = Reference::Stable;
-    measurement.m = stable.n();
+    let reference_bins = plan.bins.fold(&stable.cells);
+    measurement.m = reference_bins.iter().sum();
     let reference = Counted::of_total(&stable.cells, measurement.m);
     let window = Counted::of_total(&counts.cells, n);
     if plan.reference.kind == SeriesKind::Numeric {
         measurement.ks = ks_report(reference, window, false, n, measurement.m);
     }
-    let reference_bins = plan.bins.fold(&stable.cells);
     measurement.psi = psi_report(&reference_bins, folded, n, measurement.m);
     measurement.js = jensen_shannon::distance(&reference_bins, folded);
     judge_shares(&mut measurement, &reference_bins, folded);
