@@ -82,7 +82,7 @@ fn histogram(criterion: &mut Criterion) {
 struct Series {
     grid: Grid,
     counts: Vec<u64>,
-    bins: psi::DecileBins,
+    bins: psi::Bins,
     bin_counts: Vec<u64>,
     sorted: Vec<f64>,
     window: ArrayRef,
@@ -96,7 +96,7 @@ fn series(rng: &mut fastrand::Rng) -> Series {
     let mut ranks = Vec::new();
     numeric.rank_into(&reference, &mut ranks);
     ranks.iter().for_each(|&rank| counts[rank as usize] += 1);
-    let bins = psi::DecileBins::from_reference(&counts, true);
+    let bins = psi::Bins::new(psi::Shares::Deciles, &counts);
     let raw = values(rng, WINDOW);
     Series {
         grid: Grid::Numeric(numeric),

@@ -1,14 +1,16 @@
 //! The baseline's own blocks: how far an ordinary window strays from the whole (statistics.md §9.7).
 
-use super::{BaselineSeries, TimeRange, Tolerance};
-use crate::cells::Grid;
+use super::{Baseline, BaselineSeries, TimeRange, Tolerance};
 use crate::event::EventTime;
 use crate::stats::own_blocks::{LEAST_VALUES, OwnBlocks};
+use std::sync::Arc;
 
 /// Panes per window, as they are judged.
 pub const SCALES: [u32; 4] = [1, 4, 16, 64];
 /// The least change that is worth a word, where the blocks show less.
 pub const LEAST_TOLERANCE: f64 = 0.02;
+/// The same of PSI.
+pub const LEAST_PSI: f64 = 0.02;
 /// Blocks compared per series and scale; of more, evenly spread ones.
 const MOST_BLOCKS: usize = 2_048;
 /// What stands for "no value" among cells.
@@ -40,7 +42,7 @@ impl Times {
         Some(Times { order, panes, range })
     }
 
-    /// δ0 of a series on each scale; scales of too few blocks are left out. `cells`: of each row, [`NO_CELL`] where it
+    /// δ0 and PSI0 of a series on each scale; scales of too few blocks are left out. `cells`: of each row, [`NO_CELL`] where it
     /// has no value.
     pub(super) fn tolerances(&self, series: &BaselineSeries, cells: &[u32]) -> Vec<Tolerance> {
         SCALES.into_iter().filter_map(|scale| self.tolerance(series, cells, scale)).collect()
@@ -51,8 +53,7 @@ impl Times {
         let long = |rows: &&[u32]| rows.len() as u64 >= LEAST_VALUES;
         let blocks: Vec<&[u32]> =
             self.order.chunk_by(|a, b| block_of(a) == block_of(b)).filter(long).collect();
-        let ordered = matches!(series.grid.as_ref(), Grid::Numeric(_));
-        let mut own = OwnBlocks::new(&series.counts, ordered);
+        let mut own = series.own_blocks(&series.counts);
         let mut counts = vec![0; series.counts.len()];
         for rows in blocks.iter().step_by(blocks.len().div_ceil(MOST_BLOCKS).max(1)) {
             counts.fill(0);
@@ -63,7 +64,41 @@ impl Times {
             }
             own.add(&counts);
         }
+        Tolerance::of_blocks(scale, own)
+    }
+}
+
+impl Tolerance {
+    /// What blocks of `scale` panes come to; `None` when they are too few.
+    pub fn of_blocks(scale: u32, own: OwnBlocks<'_>) -> Option<Tolerance> {
         let usual = own.usual()?;
-        Some(Tolerance { scale, delta: usual.distance.max(LEAST_TOLERANCE), blocks: usual.blocks as u64 })
+        Some(Tolerance {
+            scale,
+            delta: usual.distance.max(LEAST_TOLERANCE),
+            blocks: usual.blocks as u64,
+            psi: usual.psi.map(|psi| psi.max(LEAST_PSI)),
+        })
+    }
+}
+
+/// What a person accepted as usual of a series, in place of what its baselines say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AcceptedNoise {
+    pub series: String,
+    /// By scale, increasing.
+    pub tolerances: Vec<Tolerance>,
+}
+
+impl AcceptedNoise {
+    /// Lays it over the series of its name; `false` when there is none.
+    pub fn lay_over(&self, baseline: &mut Baseline) -> bool {
+        let mut found = false;
+        for series in baseline.series.iter_mut().filter(|one| one.name == self.series) {
+            let traits = &mut Arc::make_mut(series).traits;
+            traits.tolerances.clone_from(&self.tolerances);
+            traits.accepted = true;
+            found = true;
+        }
+        found
     }
 }

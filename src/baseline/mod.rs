@@ -18,7 +18,7 @@ mod tests;
 #[cfg(test)]
 mod traits_tests;
 
-pub use blocks::{LEAST_TOLERANCE, SCALES};
+pub use blocks::{AcceptedNoise, LEAST_PSI, LEAST_TOLERANCE, SCALES};
 pub use build::{BuildOptions, BuildReport, TimeOptions, build};
 pub use error::BaselineError;
 #[cfg(test)]
@@ -29,6 +29,8 @@ pub use watch::{Rollout, VersionIndex, Watch, WatchedModel, WatchedSeries, Watch
 
 use crate::cells::{Grid, Sums};
 use crate::event::{EventTime, SeriesKind, SeriesOf};
+use crate::stats::own_blocks::OwnBlocks;
+use crate::stats::psi::{Bins, Shares};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -79,9 +81,11 @@ pub struct SeriesTraits {
     pub tolerances: Vec<Tolerance>,
     /// The sums of numbers that do not all stand on cuts, where they are known.
     pub sums: Option<Sums>,
+    /// The configuration says these tolerances, not the baseline.
+    pub accepted: bool,
 }
 
-/// δ0: the change within which a window is as usual.
+/// The change within which a window is as usual: δ0 and PSI0.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Tolerance {
     /// Panes of the window.
@@ -90,6 +94,9 @@ pub struct Tolerance {
     pub delta: f64,
     /// The baseline's own blocks of that length that it comes from.
     pub blocks: u64,
+    /// PSI0, at least [`LEAST_PSI`]. `None` in a file of an older program, and for a series of a single bin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub psi: Option<f64>,
 }
 
 /// When the rows of a baseline are from.
@@ -113,9 +120,24 @@ impl BaselineSeries {
         }
     }
 
-    /// δ0 for windows of `scale` panes; `None` when the baseline has no times, or too few blocks of that length.
-    pub fn tolerance(&self, scale: u32) -> Option<f64> {
-        self.traits.tolerances.iter().find(|one| one.scale == scale).map(|one| one.delta)
+    /// What is usual of windows of `scale` panes; `None` when the baseline has no times, or too few blocks of that
+    /// length.
+    pub fn tolerance(&self, scale: u32) -> Option<&Tolerance> {
+        self.traits.tolerances.iter().find(|one| one.scale == scale)
+    }
+
+    /// How the shares of its cells are compared.
+    pub fn shares(&self) -> Shares {
+        match self.series_type() {
+            SeriesType::Continuous => Shares::Deciles,
+            SeriesType::Discrete => Shares::Values,
+            SeriesType::Categorical | SeriesType::Boolean => Shares::Categories,
+        }
+    }
+
+    /// Blocks of a series with these counts in all, to be compared as its windows are.
+    pub fn own_blocks<'a>(&self, whole: &'a [u64]) -> OwnBlocks<'a> {
+        OwnBlocks::new(whole, self.shares(), Bins::new(self.shares(), &self.counts))
     }
 
     /// The sums of a numeric series' values, where they are known or follow from the counts.

@@ -3,7 +3,8 @@
 use super::table::{percent, render, short_number, sparkline};
 use super::{output, recorded};
 use crate::baseline::{
-    Baseline, BaselineSeries, BuildOptions, BuildReport, SCALES, SeriesType, TimeOptions, build, file,
+    Baseline, BaselineSeries, BuildOptions, BuildReport, SCALES, SeriesType, TimeOptions, Tolerance, build,
+    file,
 };
 use crate::config::parse_duration;
 use crate::event::{EventTime, SeriesOf};
@@ -190,7 +191,7 @@ fn describe(baseline: &Baseline, left_out: &[(String, String)]) -> String {
 fn usual(baseline: &Baseline) -> String {
     let Some(times) = &baseline.times else { return String::new() };
     let delta = |series: &BaselineSeries, scale: u32| {
-        series.tolerance(scale).map_or_else(|| "too few".to_owned(), |delta| format!("{delta:.3}"))
+        series.tolerance(scale).map_or_else(|| "too few".to_owned(), stray)
     };
     let row = |series: &std::sync::Arc<BaselineSeries>| {
         let deltas = SCALES.into_iter().map(|scale| delta(series, scale));
@@ -198,13 +199,19 @@ fn usual(baseline: &Baseline) -> String {
     };
     let rows: Vec<Vec<String>> = baseline.series.iter().map(row).collect();
     format!(
-        "\nfrom {} to {} ({}); what windows of so many panes of {} s may stray (\"too few\": blocks of that length):\n\n{}",
+        "\nfrom {} to {} ({}); what windows of so many panes of {} s may stray, by KS (categories: one's share) and PSI (\"too few\": blocks of that length):\n\n{}",
         times.from.to_rfc3339(),
         times.to.to_rfc3339(),
         times.column,
         times.pane_ms as f64 / 1e3,
         render(&["series", "1", "4", "16", "64"], &rows, &[1, 2, 3, 4])
     )
+}
+
+/// δ0 and PSI0: `0.034, 0.021`.
+fn stray(tolerance: &Tolerance) -> String {
+    let psi = tolerance.psi.map_or_else(String::new, |psi| format!(", {psi:.3}"));
+    format!("{:.3}{psi}", tolerance.delta)
 }
 
 fn row(series: &BaselineSeries, rows: u64) -> Vec<String> {

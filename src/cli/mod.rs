@@ -5,6 +5,7 @@ pub mod baseline;
 pub mod check;
 pub mod demo;
 pub mod evaluate;
+pub mod noise;
 mod output;
 pub mod panes;
 #[cfg(test)]
@@ -42,6 +43,7 @@ enum Command {
     Check(check::CheckArgs),
     Accounting(accounting::AccountingArgs),
     Panes(panes::PanesArgs),
+    Noise(noise::NoiseArgs),
     Evaluate(evaluate::EvaluateArgs),
     Plan(plan::PlanArgs),
 }
@@ -58,6 +60,7 @@ pub fn run() -> u8 {
         Command::Check(args) => check::run(args),
         Command::Accounting(args) => accounting::run(args),
         Command::Panes(args) => panes::run(args),
+        Command::Noise(args) => noise::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Plan(args) => plan::run(&args),
     };

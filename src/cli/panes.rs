@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long one reading of the panes may take.
-const LIMIT: Duration = Duration::from_secs(600);
+pub(super) const LIMIT: Duration = Duration::from_secs(600);
 /// Names of series that a sentence lists.
 const LISTED: usize = 20;
 /// Records a judgement may be made of: a week of a model with hundreds of series, in sums.
@@ -139,7 +139,7 @@ pub fn run(args: PanesArgs) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-fn refuse(errors: &[ConfigError]) -> u8 {
+pub(super) fn refuse(errors: &[ConfigError]) -> u8 {
     errors.iter().for_each(output::tell);
     EXIT_CONFIG
 }
@@ -197,14 +197,23 @@ pub(super) fn known_series(args: &PanesArgs, model: &WatchedModel, series: &str)
 }
 
 fn model<'a>(args: &PanesArgs, config: &'a Config) -> anyhow::Result<(usize, &'a ModelConfig)> {
+    find_model(config, &args.model, args.namespace.as_deref())
+}
+
+/// A configured model and its place among them.
+pub(super) fn find_model<'a>(
+    config: &'a Config,
+    name: &str,
+    namespace: Option<&str>,
+) -> anyhow::Result<(usize, &'a ModelConfig)> {
     let fits = |(_, model): &(usize, &ModelConfig)| {
-        model.id.name == args.model && args.namespace.as_ref().is_none_or(|one| *one == model.id.namespace)
+        model.id.name == name && namespace.is_none_or(|one| one == model.id.namespace)
     };
     let found: Vec<(usize, &ModelConfig)> = config.models.iter().enumerate().filter(fits).collect();
     match found[..] {
         [one] => Ok(one),
-        [] => bail!("model {} is not configured", args.model),
-        _ => bail!("several namespaces have a model {}: add --namespace", args.model),
+        [] => bail!("model {name} is not configured"),
+        _ => bail!("several namespaces have a model {name}: add --namespace"),
     }
 }
 
@@ -266,7 +275,7 @@ fn judged(args: &PanesArgs, config: &Config, watch: &Watch, archive: &dyn Archiv
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }
 
-fn pane_ms(config: &Config) -> anyhow::Result<i64> {
+pub(super) fn pane_ms(config: &Config) -> anyhow::Result<i64> {
     i64::try_from(config.windows.pane.as_millis()).context("windows.pane is too long")
 }
 

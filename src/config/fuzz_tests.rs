@@ -48,7 +48,7 @@ const TOP: [(&str, &[&str]); 31] = [
     ),
     ("elsewhere", &["1"]),
 ];
-const MODEL: [(&str, &[&str]); 13] = [
+const MODEL: [(&str, &[&str]); 14] = [
     ("namespace", &["\"ml\""]),
     ("rollout", &["\"auto\"", "{ stable = \"v1\" }", "{ stable = \"v1\", canary = \"v2\" }"]),
     ("policy.prediction_drift", &["1", "0.5"]),
@@ -61,6 +61,7 @@ const MODEL: [(&str, &[&str]); 13] = [
     ("thresholds.min_samples", &["1", "1_000_000_000"]),
     ("thresholds.evaluations", &["1", "1000"]),
     ("max_exported_series", &["0", "100000"]),
+    ("noise", &["[{ series = \"a\", ks = { 1 = 0.1, 64 = 0.02 }, psi = { 4 = 2 } }]", "[]"]),
     ("weight", &["3"]),
 ];
 /// Values that are right for few keys.

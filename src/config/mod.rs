@@ -189,6 +189,8 @@ pub struct ModelConfig {
     pub rollout: crate::baseline::Rollout,
     pub policy: crate::policy::PolicyConfig,
     pub verdicts: VerdictConfig,
+    /// `[[model.noise]]`: what is usual of series, in place of what their baselines say.
+    pub noise: Vec<crate::baseline::AcceptedNoise>,
     /// Most series of one version exported as gauges; beyond it only the aggregates. Default 200.
     pub max_exported_series: usize,
 }

@@ -1,5 +1,7 @@
 //! `[[model]]`: one watched model.
 
+mod noise;
+
 use super::load::Files;
 use super::reader::Reader;
 use super::{ModelConfig, VerdictConfig};
@@ -23,6 +25,7 @@ pub(super) fn read_model(reader: Reader, files: &Files) -> ModelConfig {
         baselines,
         policy: read_policy(reader.table("policy"), read_expected(&reader)),
         verdicts: read_verdicts(&reader),
+        noise: noise::read_noise(&reader),
         max_exported_series: reader.integer("max_exported_series", 200, 0, 100_000) as usize,
     };
     reader.finish();

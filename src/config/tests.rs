@@ -162,6 +162,16 @@ fn every_error_of_a_model_is_on_its_line_under_its_key() {
         ("budget.min_samples = 49", "budget.min_samples"),
         ("budget.tolerance = 0.6", "budget.tolerance"),
         ("thresholds.psi_warning = 0.05", "thresholds"),
+        ("noise = [{ ks = { 1 = 0.1 } }]", "noise[0].series"),
+        ("noise = [{ series = \"a\" }]", "noise[0].ks"),
+        ("noise = [{ series = \"a\", ks = {} }]", "noise[0].ks"),
+        ("noise = [{ series = \"a\", ks = { 2 = 0.1 } }]", "noise[0].ks.2"),
+        ("noise = [{ series = \"a\", ks = { 4 = 1.5 } }]", "noise[0].ks.4"),
+        ("noise = [{ series = \"a\", psi = { 64 = 0 } }]", "noise[0].psi.64"),
+        (
+            "noise = [{ series = \"a\", psi = { 1 = 1 } }, { series = \"a\", psi = { 1 = 1 } }]",
+            "noise[1].series",
+        ),
         ("weight = 3", "weight"),
     ] {
         let found = errors(&format!("{MINIMAL}{line}\n"));
@@ -173,6 +183,7 @@ fn every_error_of_a_model_is_on_its_line_under_its_key() {
         ("thresholds.ks_drift = nan", "thresholds.ks_drift"),
         ("thresholds.evaluations = 0", "thresholds.evaluations"),
         ("budget.tolerance = 0.1", "budget"),
+        ("noise = [{ series = \"a\", ks = { 1 = 0.1 } }]", "noise"),
     ] {
         let found = errors(&format!("{MINIMAL}mode = \"thresholds\"\n{line}\n"));
         assert_eq!(found, [(8, format!("model[0].{key}"))], "{line}");
@@ -314,4 +325,33 @@ fn a_file_that_is_no_baseline_is_told_by_its_key() {
 fn a_configuration_that_cannot_be_read_is_one_error() {
     let found = load(Path::new("/nowhere/t.toml")).expect_err("there is no such file");
     assert_eq!((found.len(), found[0].line), (1, 0));
+}
+
+#[test]
+fn accepted_noise_is_laid_over_the_baselines_and_must_be_of_one_of_their_series() {
+    use crate::baseline::{LEAST_PSI, file};
+    use crate::judge::fixture::baseline;
+    let folder = folder();
+    file::write(&baseline("v1", 1.0, true), &folder.path().join("fraud-v1.parquet")).expect("written");
+    let read = |more: &str| {
+        let text = format!("{MINIMAL}{more}\n");
+        load_watch(&parse(&text, Path::new(FILE), folder.path()).expect("a configuration"))
+    };
+    let watch = read("noise = [{ series = \"amount\", ks = { 1 = 0.07, 16 = 0.03 }, psi = { 1 = 0.2 } }]");
+    let watch = watch.expect("amount is a series");
+    let series = |name: &str| {
+        let all = &watch.models[0].versions[0].series;
+        all.iter().find(|one| one.reference.name == name).expect("a series").reference.clone()
+    };
+    let amount = series("amount");
+    let said = |scale| amount.tolerance(scale).map(|one| (one.delta, one.psi));
+    assert_eq!([1, 4, 16].map(said), [Some((0.07, Some(0.2))), None, Some((0.03, None))]);
+    assert!(amount.traits.accepted && !series("age").traits.accepted && LEAST_PSI < 0.2);
+    let errors = read("noise = [{ series = \"amout\", ks = { 1 = 0.07 } }]").expect_err("no such series");
+    assert_eq!(errors[0].key, "model[0].noise[0].series");
+    assert!(
+        errors[0].to_string().contains("no baseline of the model has a series \"amout\""),
+        "{}",
+        errors[0]
+    );
 }

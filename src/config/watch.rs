@@ -13,10 +13,11 @@ use std::sync::Arc;
 pub fn load_watch(config: &Config) -> Result<Watch, Vec<ConfigError>> {
     let (mut watch, mut errors) = (Watch::default(), Vec::new());
     for (index, model) in config.models.iter().enumerate() {
-        let baselines = read_baselines(index, model, &mut errors);
+        let mut baselines = read_baselines(index, model, &mut errors);
         if baselines.len() < model.baselines.len() {
             continue;
         }
+        lay_noise_over(index, model, &mut baselines, &mut errors);
         match WatchedModel::new(model.id.clone(), model.rollout.clone(), &baselines) {
             Some(watched) => watch.models.push(watched),
             None => errors.push(error(
@@ -62,6 +63,29 @@ fn read_baselines(index: usize, model: &ModelConfig, errors: &mut Vec<ConfigErro
         }
     }
     baselines
+}
+
+/// What a person accepted wins over what the baselines say. Each entry must be of a series that one of them has.
+fn lay_noise_over(
+    index: usize,
+    model: &ModelConfig,
+    baselines: &mut [Arc<Baseline>],
+    errors: &mut Vec<ConfigError>,
+) {
+    for (entry, noise) in model.noise.iter().enumerate() {
+        let mut found = false;
+        for baseline in baselines.iter_mut() {
+            found |= noise.lay_over(Arc::make_mut(baseline));
+        }
+        if !found {
+            errors.push(error(
+                Path::new(""),
+                format!("model[{index}].noise[{entry}].series"),
+                format!("no baseline of the model has a series \"{}\"", noise.series),
+                "expected a series of `baselines` (`tidegate baseline show FILE` lists them)".to_owned(),
+            ));
+        }
+    }
 }
 
 fn error(file: &Path, key: String, problem: String, expected: String) -> ConfigError {

@@ -6,7 +6,7 @@ use super::differences::{self, ArmDifferences};
 use super::dispersion::Dispersion;
 use super::distances::{self, Sides};
 use super::labels::{self, OutputLabels};
-use super::plan::{MeasurePlan, SeriesPlan, VersionPlan};
+use super::plan::{MeasurePlan, SeriesPlan, Usual, VersionPlan};
 use super::rates::{self, RateMeasurement};
 use super::report::{KsReport, MeasuredOf, PsiReport, QuantilesReport, Reference, WassersteinReport};
 use super::service::Service;
@@ -14,6 +14,7 @@ use super::verdict;
 use super::window::{ArmWindow, ModelWindow, SeriesCounts};
 use crate::baseline::VersionIndex;
 use crate::event::{Role, SeriesKind, SeriesOf};
+use crate::stats::psi::Shares;
 use crate::stats::rates::Rate;
 use crate::stats::{Counted, jensen_shannon, ks, psi, rare};
 
@@ -70,16 +71,28 @@ pub struct SeriesMeasurement {
     pub wasserstein: Option<WassersteinReport>,
     pub quantiles: Option<QuantilesReport>,
     pub mean: Option<f64>,
-    /// What is no drift of this series at this scale: a KS distance, a difference of shares or of rates.
-    pub tolerance: f64,
+    /// How a budget verdict compares the shares of values.
+    pub shares: Shares,
+    /// What is no drift of this series at this scale, beside the default.
+    pub usual: Usual,
     /// The autocorrelation factor of the window's values, at least 1: n of them are worth n/φ independent ones.
     pub phi: f64,
-    /// P(a PSI this large when the true one is .02, .06, .25): [`super::verdict`] takes the limits one by one.
-    pub psi_beyond: Option<[f64; 3]>,
+    /// PSI at the limits of a budget verdict.
+    pub psi_test: Option<PsiTest>,
     /// Of categories in a small window: the one that is least likely to have come about by chance.
     pub rare: Option<RareCategory>,
     /// Of a quality series.
     pub rate: Option<RateMeasurement>,
+}
+
+/// A PSI held against the limits of a warning, a drift, a severe drift.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PsiTest {
+    /// On the bins that are judged: of discrete series by value, of categories with the rare ones joined.
+    pub value: f64,
+    pub limits: [f64; 3],
+    /// P(an index this large when the true one is the limit).
+    pub beyond: [f64; 3],
 }
 
 /// The category of a small window that chance explains least.
@@ -159,9 +172,7 @@ fn measure_series<'a>(
     let folded = plan.bins.fold(&counts.cells);
     // Every cell is in a bin.
     let n = folded.iter().sum();
-    let mut values = against_baseline(plan, counts, n, &folded, phi);
-    values.tolerance = plan.tolerance(scale);
-    into.push(values);
+    into.push(against_baseline(plan, counts, n, &folded, (scale, phi)));
     rates::measure(plan, counts, n, phi, into);
     let other = stable.and_then(|stable| on_the_same_grid(plan, stable));
     into.extend(other.map(|other| against_stable(plan, counts, n, &folded, other, phi)));
@@ -180,10 +191,11 @@ fn against_baseline(
     counts: &SeriesCounts,
     n: u64,
     folded: &[u64],
-    phi: f64,
+    (scale, phi): (u32, f64),
 ) -> SeriesMeasurement {
     let mut measurement = without_statistics(plan, counts, n);
     measurement.phi = phi;
+    measurement.usual = plan.usual(scale);
     measurement.m = plan.m;
     let reference = Counted::of_total(&plan.reference.counts, plan.m);
     let window = Counted::of_total(&counts.cells, n);
@@ -192,7 +204,10 @@ fn against_baseline(
     }
     measurement.psi = psi_report(&plan.folded, folded, n, plan.m);
     measurement.js = jensen_shannon::distance(&plan.folded, folded);
-    judge_shares(&mut measurement, &plan.folded, folded);
+    match &plan.values {
+        Some((bins, reference)) => judge_shares(&mut measurement, reference, &bins.fold(&counts.cells)),
+        None => judge_shares(&mut measurement, &plan.folded, folded),
+    }
     let sides = Sides {
         reference,
         window,
@@ -226,7 +241,12 @@ fn against_stable(
     }
     measurement.psi = psi_report(&reference_bins, folded, n, measurement.m);
     measurement.js = jensen_shannon::distance(&reference_bins, folded);
-    judge_shares(&mut measurement, &reference_bins, folded);
+    match &plan.values {
+        Some((bins, _)) => {
+            judge_shares(&mut measurement, &bins.fold(&stable.cells), &bins.fold(&counts.cells));
+        }
+        None => judge_shares(&mut measurement, &reference_bins, folded),
+    }
     let sides = Sides {
         reference,
         window,
@@ -263,43 +283,61 @@ pub(super) fn without_statistics(plan: &SeriesPlan, counts: &SeriesCounts, n: u6
         wasserstein: None,
         quantiles: None,
         mean: None,
-        tolerance: 0.0,
+        shares: plan.shares,
+        usual: Usual::default(),
         phi: 1.0,
-        psi_beyond: None,
+        psi_test: None,
         rare: None,
         rate: None,
     }
 }
 
-/// What a budget verdict needs of bins or categories: PSI at its limits, and in small windows the rarest category.
+/// What a budget verdict needs of the counts on the bins that it judges: PSI at its limits, or of categories in small
+/// windows the rarest one.
 fn judge_shares(measurement: &mut SeriesMeasurement, reference: &[u64], window: &[u64]) {
     let phi = measurement.phi;
     let n_eff = measurement.n as f64 / phi;
-    if measurement.kind != SeriesKind::Numeric && n_eff < rare::EXACT_BELOW {
-        measurement.rare = rarest(reference, window, phi);
-        return;
+    let small = n_eff < rare::EXACT_BELOW;
+    match measurement.shares {
+        Shares::Categories if small => measurement.rare = rarest(reference, window, phi),
+        // KS says what so few values can.
+        Shares::Values if small => {}
+        Shares::Values | Shares::Categories => {
+            let limits = verdict::psi_limits(measurement.usual.psi);
+            measurement.psi_test = psi::merge_sparse(reference, window).and_then(|(reference, window)| {
+                let value = psi::psi(&reference, &window)?;
+                let p = |limit| psi::p_value_categorical(&reference, &window, n_eff, limit).unwrap_or(1.0);
+                Some(PsiTest { value, limits, beyond: beyond(value, limits, p) })
+            });
+        }
+        Shares::Deciles => {
+            let (limits, m) = (verdict::psi_limits(measurement.usual.psi), measurement.m as f64);
+            measurement.psi_test = measurement.psi.map(|PsiReport { value, p_value, .. }| {
+                let p = |limit| match p_value {
+                    // With a tolerance, and of fewer effective values, no index is less likely than without.
+                    p if p > LARGEST_ALPHA => 1.0,
+                    _ => psi::p_value(value, n_eff, m, reference.len(), limit),
+                };
+                PsiTest { value, limits, beyond: beyond(value, limits, p) }
+            });
+        }
     }
+}
+
+/// The p-values of an index at its limits, up to the first that no test could reject.
+fn beyond(value: f64, limits: [f64; 3], p: impl Fn(f64) -> f64) -> [f64; 3] {
     let mut beyond = [1.0; 3];
-    // With a tolerance, and of fewer effective values, no index is less likely than without.
-    let ordinary = measurement.psi.is_none_or(|found| found.p_value > LARGEST_ALPHA);
-    if measurement.kind == SeriesKind::Numeric && ordinary {
-        measurement.psi_beyond = Some(beyond);
-        return;
-    }
-    for (p, limit) in beyond.iter_mut().zip(verdict::PSI_LIMITS) {
-        *p = match (measurement.kind, measurement.psi) {
-            (SeriesKind::Numeric, Some(found)) => {
-                psi::p_value(found.value, n_eff, measurement.m as f64, reference.len(), limit)
-            }
-            (SeriesKind::Numeric, None) => 1.0,
-            _ => rare::decide(reference, window, phi, limit).unwrap_or(1.0),
-        };
-        // No level of a test is as large as this: what is beyond need not be known.
-        if *p > LARGEST_ALPHA {
+    for (found, limit) in beyond.iter_mut().zip(limits) {
+        // An index of the limit's size is what the limit leads to expect.
+        if value <= limit {
+            break;
+        }
+        *found = p(limit);
+        if *found > LARGEST_ALPHA {
             break;
         }
     }
-    measurement.psi_beyond = Some(beyond);
+    beyond
 }
 
 fn rarest(reference: &[u64], window: &[u64], phi: f64) -> Option<RareCategory> {

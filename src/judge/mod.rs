@@ -23,6 +23,7 @@ mod history;
 pub mod labels;
 pub mod measure;
 mod merge;
+pub mod noise;
 mod pane_holes;
 mod panes;
 pub mod plan;

@@ -2,12 +2,13 @@
 
 use super::distances;
 use super::evidence::Thin;
+use super::report::ToleranceSource;
 use super::verdict::tests_of_values;
 use crate::baseline::{BaselineSeries, WatchedModel, WatchedSeries, WatchedVersion};
 use crate::cells::{Grid, Sums};
 use crate::event::{SeriesKind, SeriesOf};
 use crate::stats::pit::LevelBins;
-use crate::stats::psi::DecileBins;
+use crate::stats::psi::{Bins, Shares};
 use crate::stats::sequential::dispersion::Octiles;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,9 +35,14 @@ pub(super) struct VersionPlan {
 pub(super) struct SeriesPlan {
     pub reference: Arc<BaselineSeries>,
     pub grid_hash: u64,
-    pub bins: DecileBins,
+    /// What distances of shares are shown on: ten quantile bins of numbers, else every category.
+    pub bins: Bins,
     /// The baseline's counts on `bins`.
     pub folded: Vec<u64>,
+    /// How a budget verdict compares the shares.
+    pub shares: Shares,
+    /// Of a discrete series, whose shares are judged by value: its bins, and the baseline's counts on them.
+    pub values: Option<(Bins, Vec<u64>)>,
     /// Values of the baseline.
     pub m: u64,
     /// Every distinct value of the baseline is a cut point.
@@ -115,7 +121,14 @@ impl VersionPlan {
 impl SeriesPlan {
     fn new(series: &WatchedSeries) -> SeriesPlan {
         let reference = series.reference.clone();
-        let bins = DecileBins::from_reference(&reference.counts, reference.kind == SeriesKind::Numeric);
+        let numeric = reference.kind == SeriesKind::Numeric;
+        let shown = if numeric { Shares::Deciles } else { Shares::Categories };
+        let (shares, bins) = (reference.shares(), Bins::new(shown, &reference.counts));
+        let values = (shares == Shares::Values).then(|| {
+            let bins = Bins::new(shares, &reference.counts);
+            let folded = bins.fold(&reference.counts);
+            (bins, folded)
+        });
         let (unseen_cell, singletons) = match &*reference.grid {
             Grid::Categorical(categories) => {
                 let once = reference.counts[..categories.named().len()].iter().filter(|n| **n == 1).count();
@@ -124,7 +137,6 @@ impl SeriesPlan {
             }
             Grid::Numeric(_) | Grid::Boolean => (None, 0),
         };
-        let numeric = reference.kind == SeriesKind::Numeric;
         SeriesPlan {
             thin: if numeric {
                 Thin::from_reference(&reference.counts)
@@ -139,6 +151,8 @@ impl SeriesPlan {
             exact: reference.distinct <= EXACT_DISTINCT,
             bins,
             sums: reference.sums(),
+            shares,
+            values,
             spread: distances::spread(&reference.grid, &reference.counts),
             unseen_cell,
             singletons,
@@ -146,8 +160,22 @@ impl SeriesPlan {
         }
     }
 
-    /// What is no drift of this series in windows of `scale` panes, as far as the baseline says so.
-    pub fn tolerance(&self, scale: u32) -> f64 {
-        self.reference.tolerance(scale).unwrap_or(0.0)
+    /// What is no drift of this series in windows of `scale` panes, as far as anything says so.
+    pub fn usual(&self, scale: u32) -> Usual {
+        let traits = &self.reference.traits;
+        self.reference.tolerance(scale).map_or_else(Usual::default, |one| Usual {
+            distance: one.delta,
+            psi: one.psi.unwrap_or_default(),
+            from: if traits.accepted { ToleranceSource::Configuration } else { ToleranceSource::Baseline },
+        })
     }
+}
+
+/// What is no drift of a series in windows of some length; nothing is said by 0.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Usual {
+    /// A KS distance, a difference of shares or of rates.
+    pub distance: f64,
+    pub psi: f64,
+    pub from: ToleranceSource,
 }

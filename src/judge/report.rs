@@ -28,7 +28,7 @@ impl Verdict {
 }
 
 /// How grave a shown effect is: beyond the tolerance, beyond .10, beyond .20 (KS, rates, shares), or PSI beyond
-/// .02, .06, .25. Only a drift or worse pages.
+/// .02, .06, .25; none of these is less than the series' own tolerance. Only a drift or worse pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -63,6 +63,19 @@ impl Reference {
             Reference::Stable => "stable",
         }
     }
+}
+
+/// Where it comes from what a series may stray.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ToleranceSource {
+    /// `budget.tolerance`, and .02 of PSI.
+    #[default]
+    Default,
+    /// The baseline's own blocks (`tidegate baseline --time`).
+    Baseline,
+    /// `[[model.noise]]`, which a person accepted.
+    Configuration,
 }
 
 /// One version's measurements over one window.
@@ -163,7 +176,8 @@ pub struct SeriesReport {
 /// The statistic of a series that stands highest, and how sure it is (statistics.md §8.2, §8.3).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EffectReport {
-    /// `ks`, `psi`, `share` (difference of one category's shares) or `rate` (difference of rates).
+    /// `ks`, `psi` (of a discrete series by value, of categories with the rare ones joined), `share` (difference of one
+    /// category's shares) or `rate` (difference of rates).
     pub metric: String,
     /// The measured effect.
     pub value: f64,
@@ -171,8 +185,11 @@ pub struct EffectReport {
     /// values; differences by Newcombe's rule (§6). `null` for PSI, which is tested at its limits instead.
     pub lower: Option<f64>,
     pub upper: Option<f64>,
-    /// Effects up to here are no drift.
+    /// Effects up to here are no drift: δ0, or of PSI PSI0 (§9.7).
     pub tolerance: f64,
+    /// Where that comes from.
+    #[serde(default)]
+    pub tolerance_from: ToleranceSource,
     /// P(an effect this large when the true one is `tolerance`): P1 (§2) of KS, noncentral χ² (§3) of PSI, exact
     /// or normal 2×2 tests of shares and rates.
     pub p_value: f64,

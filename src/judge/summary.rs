@@ -292,6 +292,7 @@ fn effect_report(judged: &Judged<'_>) -> Option<EffectReport> {
         lower: certainty.interval.map(|(lower, _)| lower),
         upper: certainty.interval.map(|(_, upper)| upper),
         tolerance: certainty.tolerance,
+        tolerance_from: certainty.tolerance_from,
         p_value: certainty.p_value,
         alpha: certainty.alpha,
         phi: judged.measurement.phi,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// The end of a state partition that holds its newest record almost always: one is written with every commit.
 const STATE_TAIL: i64 = 4_096;
 
-/// Bytes of pane records that one reading keeps.
+/// Bytes of pane records that one reading keeps, unless told otherwise.
 const MAX_PANE_BYTES: usize = 64 << 20;
 
 /// The topics of one Tidegate.
@@ -24,6 +24,7 @@ pub struct TopicArchive {
     own: OwnTopics,
     limit: Duration,
     clock_margin_ms: i64,
+    pane_bytes: usize,
 }
 
 impl TopicArchive {
@@ -34,7 +35,13 @@ impl TopicArchive {
             own: config.topics.own(),
             limit,
             clock_margin_ms: super::clock_margin_ms(config),
+            pane_bytes: MAX_PANE_BYTES,
         }
+    }
+
+    /// Keeps so many bytes of pane records in one reading.
+    pub fn keeping(self, pane_bytes: usize) -> TopicArchive {
+        TopicArchive { pane_bytes, ..self }
     }
 
     fn reader(&self) -> Result<PartitionReader, String> {
@@ -89,7 +96,7 @@ impl Archive for TopicArchive {
         }
         let (namespace, name) = (&query.model.namespace, &query.model.name);
         let partition = merge_partition(namespace, name, partitions as u32) as i32;
-        let mut found = Found::new(query);
+        let mut found = Found::new(query, self.pane_bytes);
         let from = ReadFrom::Time(earliest.saturating_sub(self.clock_margin_ms));
         reader
             .read(topic, partition, from, deadline, |key, payload| found.take(key, payload))
@@ -105,13 +112,14 @@ struct Found<'a> {
     /// Key → record and its size.
     records: BTreeMap<Vec<u8>, (PaneRecord, usize)>,
     bytes: usize,
+    most_bytes: usize,
     too_many: bool,
 }
 
 impl<'a> Found<'a> {
-    fn new(query: &'a PanesQuery) -> Found<'a> {
+    fn new(query: &'a PanesQuery, most_bytes: usize) -> Found<'a> {
         let prefix = format!("{}|{}|", query.model.namespace, query.model.name);
-        Found { query, prefix, records: BTreeMap::new(), bytes: 0, too_many: false }
+        Found { query, prefix, records: BTreeMap::new(), bytes: 0, most_bytes, too_many: false }
     }
 
     /// Returns whether more may follow.
@@ -135,7 +143,7 @@ impl<'a> Found<'a> {
         if let Some((_, before)) = self.records.insert(key.to_vec(), (record, payload.len())) {
             self.bytes -= before;
         }
-        self.too_many = self.records.len() > self.query.limit || self.bytes > MAX_PANE_BYTES;
+        self.too_many = self.records.len() > self.query.limit || self.bytes > self.most_bytes;
         !self.too_many
     }
 

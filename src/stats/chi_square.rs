@@ -28,6 +28,28 @@ pub fn sf(x: f64, degrees: f64, lambda: f64) -> f64 {
     if lambda > LARGEST_SUMMED { sankaran(x, degrees, lambda) } else { poisson_mixture(x, degrees, lambda) }
 }
 
+/// The x that a central chi-square with `degrees` > 0 degrees of freedom exceeds with probability `p`, 0 < p < 1. NaN
+/// for other parameters.
+pub fn upper_quantile(p: f64, degrees: f64) -> f64 {
+    let valid = p > 0.0 && p < 1.0 && degrees > 0.0 && degrees.is_finite();
+    if !valid {
+        return f64::NAN;
+    }
+    let (mut low, mut high) = (0.0, degrees.max(1.0));
+    while sf(high, degrees, 0.0) > p {
+        (low, high) = (high, 2.0 * high);
+    }
+    while high - low > 1e-12 * high {
+        let middle = low + (high - low) / 2.0;
+        if sf(middle, degrees, 0.0) > p {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    high
+}
+
 fn poisson_mixture(x: f64, degrees: f64, lambda: f64) -> f64 {
     let (mean, y) = (lambda / 2.0, x / 2.0);
     // Terms further down than this weigh less than 1e-17 of the sum.
@@ -78,6 +100,19 @@ mod tests {
         for x in [0.1, 1.0, 5.0, 50.0, 400.0] {
             assert_close(sf(x, 2.0, 0.0), (-x / 2.0).exp(), 1e-12);
         }
+    }
+
+    #[test]
+    fn quantiles_are_where_the_tail_is() {
+        // Two degrees: −2·ln p.
+        assert_close(upper_quantile(1e-5, 2.0), -2.0 * 1e-5f64.ln(), 1e-10);
+        // scipy 1.17: chi2.isf.
+        assert_close(upper_quantile(1e-5, 1.0), 19.511420964666268, 1e-9);
+        assert_close(upper_quantile(0.9, 9.0), 4.16815900814611, 1e-9);
+        for (p, degrees) in [(0.5, 0.3), (1e-9, 40.0), (0.999, 120.0)] {
+            assert_close(sf(upper_quantile(p, degrees), degrees, 0.0), p, 1e-8);
+        }
+        assert!(upper_quantile(0.0, 2.0).is_nan() && upper_quantile(0.5, 0.0).is_nan());
     }
 
     #[test]

@@ -12,8 +12,15 @@
 //! blocks and the mean excess over it, and v the largest F(1−F) of the baseline (of categories p(1−p)). Kolmogorov's law
 //! and the normal one both have such tails in D², so that blocks without any drift come to about 0, and no window alarms in
 //! the same simulation. Of a swing that is bounded and smaller than the noise of a block, δ0 is up to twice its size.
+//!
+//! PSI is a squared distance already, and its tail is extrapolated in the same way. Its noise is that of its law (§3):
+//!
+//! `PSI0 = q₉₀ + β·ln(.1/p) − mean(χ²_{B−1}(p)/n_e)`, χ²_{B−1}(p) what a χ² of B−1 degrees exceeds with probability p,
+//! B the bins that the block was compared on.
 
-use super::{ks, total};
+use super::psi::{self, Bins, Shares};
+use super::{chi_square, ks, total};
+use std::collections::BTreeMap;
 
 /// Blocks with fewer values say more about chance than about time.
 pub const LEAST_VALUES: u64 = 50;
@@ -28,11 +35,16 @@ const TAIL: f64 = 0.1;
 #[derive(Debug, Clone, PartialEq)]
 pub struct OwnBlocks<'a> {
     whole: &'a [u64],
-    ordered: bool,
+    shares: Shares,
+    bins: Bins,
     /// D² of each block.
     squares: Vec<f64>,
     /// Σ 1/n_e.
     inverse_sizes: f64,
+    /// PSI of each block that has one.
+    indices: Vec<f64>,
+    /// By the degrees of freedom of these: Σ 1/n_e.
+    of_degrees: BTreeMap<usize, f64>,
 }
 
 /// What blocks of one length come to.
@@ -42,13 +54,26 @@ pub struct Usual {
     pub blocks: usize,
     /// δ0, 0 to 1: of rank cells a Kolmogorov–Smirnov distance, of categories the change of one's share.
     pub distance: f64,
+    /// PSI0. `None` with fewer than [`LEAST_BLOCKS`] blocks that have a PSI, which takes two bins.
+    pub psi: Option<f64>,
 }
 
 impl<'a> OwnBlocks<'a> {
-    /// No blocks yet of a baseline with these counts per cell. `ordered`: they are rank cells; otherwise each is a
-    /// category.
-    pub fn new(whole: &'a [u64], ordered: bool) -> Self {
-        OwnBlocks { whole, ordered, squares: Vec::new(), inverse_sizes: 0.0 }
+    /// No blocks yet of a baseline with these counts per cell, whose shares are compared on `bins`.
+    pub fn new(whole: &'a [u64], shares: Shares, bins: Bins) -> Self {
+        OwnBlocks {
+            whole,
+            shares,
+            bins,
+            squares: Vec::new(),
+            inverse_sizes: 0.0,
+            indices: Vec::new(),
+            of_degrees: BTreeMap::new(),
+        }
+    }
+
+    fn ordered(&self) -> bool {
+        self.shares != Shares::Categories
     }
 
     /// Compares a block of the baseline with the rest of it. Blocks of fewer than [`LEAST_VALUES`] are passed over, as
@@ -61,7 +86,7 @@ impl<'a> OwnBlocks<'a> {
             self.whole.iter().zip(block).map(|(all, part)| all.checked_sub(*part)).collect();
         let Some((rest, m)) = rest.and_then(|rest| total(&rest).map(|m| (rest, m))) else { return };
         let (n, m) = (n as f64, m as f64);
-        let distance = if self.ordered {
+        let distance = if self.ordered() {
             ks::two_sample(&rest, block, true).map_or(0.0, |ks| ks.statistic)
         } else {
             let change = |(&r, &w): (&u64, &u64)| (r as f64 / m - w as f64 / n).abs();
@@ -69,6 +94,17 @@ impl<'a> OwnBlocks<'a> {
         };
         self.squares.push(distance * distance);
         self.inverse_sizes += 1.0 / n + 1.0 / m;
+        let (reference, window) = (self.bins.fold(&rest), self.bins.fold(block));
+        let compared = match self.shares {
+            Shares::Deciles => Some((reference, window)),
+            Shares::Values | Shares::Categories => psi::merge_sparse(&reference, &window),
+        };
+        if let Some((reference, window)) = compared
+            && let Some(index) = psi::psi(&reference, &window)
+        {
+            self.indices.push(index);
+            *self.of_degrees.entry(reference.len() - 1).or_default() += 1.0 / n + 1.0 / m;
+        }
     }
 
     /// `None` with fewer than [`LEAST_BLOCKS`] blocks.
@@ -77,13 +113,19 @@ impl<'a> OwnBlocks<'a> {
         if blocks < LEAST_BLOCKS {
             return None;
         }
-        self.squares.sort_by(f64::total_cmp);
-        let (bulk, tail) = self.squares.split_at(blocks - (TAIL * blocks as f64).ceil() as usize);
-        let threshold = bulk.last().copied().unwrap_or_default();
-        let excess = tail.iter().map(|square| square - threshold).sum::<f64>() / tail.len() as f64;
-        let square = threshold + excess * (TAIL / BEYOND).ln();
         let noise = 4.0 * self.variance() * (2.0 / BEYOND).ln() / 2.0 * self.inverse_sizes / blocks as f64;
-        Some(Usual { blocks, distance: (square - noise).max(0.0).sqrt().min(1.0) })
+        let square = extrapolated(&mut self.squares) - noise;
+        Some(Usual { blocks, distance: square.max(0.0).sqrt().min(1.0), psi: self.index() })
+    }
+
+    fn index(&mut self) -> Option<f64> {
+        if self.indices.len() < LEAST_BLOCKS {
+            return None;
+        }
+        let of_degrees =
+            |(&degrees, sizes): (&usize, &f64)| sizes * chi_square::upper_quantile(BEYOND, degrees as f64);
+        let noise = self.of_degrees.iter().map(of_degrees).sum::<f64>() / self.indices.len() as f64;
+        Some((extrapolated(&mut self.indices) - noise).max(0.0))
     }
 
     /// The largest F(1−F), or p(1−p).
@@ -91,76 +133,22 @@ impl<'a> OwnBlocks<'a> {
         let all = self.whole.iter().map(|&count| count as f64).sum::<f64>();
         let mut below = 0.0;
         let shares = self.whole.iter().map(|&count| {
-            below = if self.ordered { below + count as f64 } else { count as f64 };
+            below = if self.ordered() { below + count as f64 } else { count as f64 };
             below / all
         });
         shares.map(|share| share * (1.0 - share)).fold(0.0, f64::max)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use fastrand::Rng;
-
-    fn usual(blocks: &[Vec<u64>], ordered: bool) -> Option<Usual> {
-        let mut whole = vec![0; blocks[0].len()];
-        blocks.iter().for_each(|block| whole.iter_mut().zip(block).for_each(|(sum, count)| *sum += count));
-        let mut own = OwnBlocks::new(&whole, ordered);
-        blocks.iter().for_each(|block| own.add(block));
-        own.usual()
-    }
-
-    /// `events` values of 0 … 1 to the power, on 50 bins that no value ties with.
-    fn block(rng: &mut Rng, events: usize, power: f64) -> Vec<u64> {
-        let mut counts = vec![0; 51];
-        (0..events).for_each(|_| counts[(rng.f64().powf(power) * 50.0) as usize] += 1);
-        counts
-    }
-
-    #[test]
-    fn noise_is_no_tolerance() {
-        let mut rng = Rng::with_seed(1);
-        for events in [100, 1_000] {
-            let blocks: Vec<Vec<u64>> = (0..400).map(|_| block(&mut rng, events, 1.0)).collect();
-            let found = usual(&blocks, true).unwrap();
-            assert_eq!(found.blocks, 400);
-            // Less than the noise of a single block, 1.36/√n at .05.
-            assert!(found.distance < 0.9 / (events as f64).sqrt(), "{found:?} at {events}");
-        }
-    }
-
-    /// A swing between the powers .8 and 1.25, whose KS distances from the whole are at most .08.
-    #[test]
-    fn a_swing_is_a_tolerance_of_its_own_size() {
-        let mut rng = Rng::with_seed(2);
-        for (events, most) in [(250, 0.2), (4_000, 0.14)] {
-            let blocks: Vec<Vec<u64>> = (0..300)
-                .map(|at| block(&mut rng, events, 1.25f64.powf((f64::from(at) / 40.0).sin())))
-                .collect();
-            let found = usual(&blocks, true).unwrap().distance;
-            assert!((0.07..most).contains(&found), "{found} at {events}");
-        }
-    }
-
-    #[test]
-    fn categories_are_compared_one_by_one() {
-        let mut blocks = vec![vec![500, 300, 200]; 50];
-        blocks.extend(vec![vec![400, 400, 200]; 50]);
-        // Each is .05 from the middle, and nothing is farther.
-        let found = usual(&blocks, false).unwrap().distance;
-        assert!(found < 0.06, "{found}");
-        let same = usual(&vec![vec![500, 300, 200]; 40], false).unwrap();
-        assert_eq!(same.distance, 0.0);
-    }
-
-    #[test]
-    fn too_little_says_nothing() {
-        assert_eq!(usual(&vec![vec![0, 60, 0]; 19], true), None);
-        assert_eq!(usual(&vec![vec![0, 49, 0]; 100], true), None);
-        let whole = [0, 100, 0];
-        let mut own = OwnBlocks::new(&whole, true);
-        [&[0, 100, 0][..], &[50, 50, 0], &[60]].into_iter().for_each(|block| own.add(block));
-        assert_eq!(own, OwnBlocks::new(&whole, true));
-    }
+/// What a share [`BEYOND`] of the values exceeds: the largest [`TAIL`] of them, continued exponentially. The values are
+/// not none.
+fn extrapolated(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let (bulk, tail) = values.split_at(values.len() - (TAIL * values.len() as f64).ceil() as usize);
+    let threshold = bulk.last().copied().unwrap_or_default();
+    let excess = tail.iter().map(|value| value - threshold).sum::<f64>() / tail.len() as f64;
+    threshold + excess * (TAIL / BEYOND).ln()
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,23 +8,40 @@ const NUMERIC_BINS: u32 = 10;
 /// Counts that a bin must expect on both sides for the chi-square law to hold.
 const LEAST_EXPECTED: f64 = 5.0;
 
+/// A cell of so large a share of the reference is a bin of its own, where values are compared one by one.
+const OWN_BIN: u64 = 100;
+
+/// How the shares of a series are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shares {
+    /// Rank cells, on ten quantile bins of the reference.
+    Deciles,
+    /// Rank cells of which a few values fill most: by value.
+    Values,
+    /// Each cell is a category.
+    Categories,
+}
+
 /// The bins of a reference, as ranges of its cells.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DecileBins {
+pub struct Bins {
     /// One past the last cell of each bin.
     ends: Vec<usize>,
 }
 
-impl DecileBins {
+impl Bins {
     /// The bins of a reference with these counts per cell.
-    ///
-    /// `ordered`: the cells are rank cells. Then the bins are (−∞,e₁], (e₁,e₂], …, (eₖ,∞) with eᵢ the order
-    /// statistic `r[ceil(i*m/10) - 1]` (on a compressed grid: the first cut at or above it), equal edges
-    /// taken once. Otherwise each cell is a bin.
-    pub fn from_reference(counts: &[u64], ordered: bool) -> Self {
-        if !ordered {
-            return DecileBins { ends: (1..=counts.len()).collect() };
+    pub fn new(shares: Shares, counts: &[u64]) -> Self {
+        match shares {
+            Shares::Deciles => Bins::deciles(counts),
+            Shares::Values => Bins::values(counts),
+            Shares::Categories => Bins { ends: (1..=counts.len()).collect() },
         }
+    }
+
+    /// (−∞,e₁], (e₁,e₂], …, (eₖ,∞) with eᵢ the order statistic `r[ceil(i*m/10) - 1]` (on a compressed grid: the
+    /// first cut at or above it), equal edges taken once.
+    fn deciles(counts: &[u64]) -> Self {
         // A bin ends with the tie cell of its edge.
         let mut ends: Vec<usize> = quantile::cuts_at_levels(counts, NUMERIC_BINS)
             .into_iter()
@@ -33,7 +50,29 @@ impl DecileBins {
             .collect();
         ends.push(counts.len());
         ends.dedup();
-        DecileBins { ends }
+        Bins { ends }
+    }
+
+    /// Each cell of a hundredth of the reference or more by itself; what lies between is joined until it is as much.
+    /// So at most 201 bins, of which [`merge_sparse`] joins those that a window is too small for.
+    fn values(counts: &[u64]) -> Self {
+        let all: u128 = counts.iter().map(|&count| u128::from(count)).sum();
+        let fills = |count: u128| count > 0 && count * u128::from(OWN_BIN) >= all;
+        let (mut ends, mut joined) = (Vec::new(), 0u128);
+        for (cell, &count) in counts.iter().enumerate() {
+            if fills(u128::from(count)) && joined > 0 {
+                ends.push(cell);
+                joined = 0;
+            }
+            joined += u128::from(count);
+            if fills(joined) {
+                ends.push(cell + 1);
+                joined = 0;
+            }
+        }
+        ends.push(counts.len());
+        ends.dedup();
+        Bins { ends }
     }
 
     /// The number of bins.
@@ -74,7 +113,7 @@ pub fn p_value(psi: f64, n_eff: f64, m: f64, bins: usize, tolerance: f64) -> f64
     if p.is_nan() { 1.0 } else { p }
 }
 
-/// [`p_value`] of two histograms of categories, sound for rare ones too. With a tolerance the chi-square law
+/// [`p_value`] of two histograms of categories or values, sound for rare ones too. With a tolerance the chi-square law
 /// rejects a rare category that grew to just that index several times too often, so the larger of it and of
 /// the normal law with the index' own standard error counts (statistics.md §9.9). `None` as for [`psi`].
 pub fn p_value_categorical(reference: &[u64], window: &[u64], n_eff: f64, tolerance: f64) -> Option<f64> {

@@ -1,7 +1,7 @@
 //! Categories of small windows: exact tests, where the laws of χ² and PSI do not hold yet.
 
 use super::rates::{self, Change, Rate};
-use super::{psi, total};
+use super::total;
 
 /// From this many effective values on, categories are decided by PSI (statistics.md §9.9).
 pub const EXACT_BELOW: f64 = 1_000.0;
@@ -40,18 +40,6 @@ pub fn p_value(reference: &[u64], window: &[u64], phi: f64) -> Option<Rare> {
     Some(Rare { p_value: (p * f64::from(occurring)).min(1.0), cell })
 }
 
-/// The p-value by which categories are decided: below [`EXACT_BELOW`] effective values [`p_value`], which
-/// knows no tolerance, else [`psi::p_value_categorical`] of the bins that [`psi::merge_sparse`] leaves, on n/φ
-/// values. `None` when nothing can be compared.
-pub fn decide(reference: &[u64], window: &[u64], phi: f64, tolerance: f64) -> Option<f64> {
-    let n_eff = total(window)? as f64 / phi.max(1.0);
-    if n_eff < EXACT_BELOW {
-        return p_value(reference, window, phi).map(|rare| rare.p_value);
-    }
-    let (reference, window) = psi::merge_sparse(reference, window)?;
-    psi::p_value_categorical(&reference, &window, n_eff, tolerance)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,16 +76,6 @@ mod tests {
         let rejected =
             (0..1_500).filter(|_| p_value(&draw(1_000), &draw(100), 1.0).unwrap().p_value <= 0.01).count();
         assert!(rejected <= 26, "{rejected} of 1500 at .01");
-    }
-
-    #[test]
-    fn large_windows_are_decided_by_psi() {
-        let (reference, window) = ([9_000, 900, 100], [850, 120, 30]);
-        let expected = psi::p_value_categorical(&reference, &window, 1_000.0, 0.02);
-        assert_eq!(decide(&reference, &window, 1.0, 0.02), expected);
-        let exact = p_value(&reference, &window, 2.0).map(|rare| rare.p_value);
-        assert_eq!(decide(&reference, &window, 2.0, 0.02), exact, "worth 500 only");
-        assert_eq!(decide(&reference, &[0, 0, 0], 1.0, 0.0), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::broker::{Broker, Message};
 use super::cli_tests::CLOSED_PIPE;
-use super::serve_tests::{now_ms, plain, stream, wait_counted};
+use super::serve_tests::{event, now_ms, plain, stream, wait_counted};
 use super::service::{Bench, LIMIT};
 use serde_json::Value;
 use std::process::{Command, Output};
@@ -162,4 +162,52 @@ fn any_stretch_of_the_past_is_read_and_judged_again() {
     assert!(refused(&["--version", "v9", "--judge"]).contains(unknown));
     assert!(refused(&["--series", "nope"]).contains("in the baselines: x, score"));
     assert_eq!(tidegate(&[&range[..], &["--series", "score"]].concat()).status.code(), Some(0));
+}
+
+/// In every other pane only the lower half of the values comes: usual for this traffic, and drift for a baseline
+/// that knows nothing of it.
+#[test]
+fn what_is_usual_is_proposed_from_stored_panes_and_accepted_by_the_configuration() {
+    let Some(broker) = Broker::shared() else { return };
+    let bench = plain(Bench::new(broker, "noise", 1));
+    // Whole sums of 16 panes, all closed by now.
+    let start = (now_ms() - 130_000) / 16_000 * 16_000;
+    let x = |n: i64| if n / 400 % 2 == 0 { n % 8 } else { n % 4 } as u64;
+    let one = |n: i64| event("v1", "stable", start + n * 1_000 / 400, x(n), (n % 100) as f64 / 100.0);
+    let events: Vec<String> = (0..96 * 400).map(one).collect();
+    let mut replica = bench.serve("a");
+    let config = bench.config("cli", 0);
+    let path = config.to_str().expect("a path");
+    let propose = |more: &[&str]| tidegate(&[&["noise", path, "--model", "m", "--days", "1"], more].concat());
+    let early = propose(&[]);
+    assert_eq!(early.status.code(), Some(1));
+    assert!(text(&early.stderr).contains("it takes 20 with 50 values"), "{}", text(&early.stderr));
+    bench.produce(&events);
+    wait_counted(&bench, events.len() as u64);
+    assert_eq!(replica.terminate(), Some(0), "{}", replica.log());
+
+    let output = propose(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let proposal = text(&output.stdout);
+    assert!(proposal.contains("38400") && proposal.contains("too few"), "{proposal}");
+    let (_, fragment) = proposal.split_once("[[model]] of m:\n").expect("what to add");
+    assert!(fragment.contains("series = \"x\"\nks = { 1 = 0.2") && fragment.contains("\npsi = { 1 = 0."));
+    assert!(!fragment.contains("\"score\""), "{fragment}");
+
+    let (from, to) = (start + 1_000, start + 2_000);
+    let [from, to] = [from, to].map(|ms| tidegate::event::EventTime(ms).to_rfc3339());
+    let judged = |path: &str| {
+        let range = ["panes", path, "--model", "m", "--from", &from, "--to", &to, "--judge"];
+        let report = json(&tidegate(&range))["reports"][0].clone();
+        let all = report["series"].as_array().expect("series").clone();
+        (report["verdict"].clone(), all.into_iter().find(|one| one["name"] == "x").expect("x"))
+    };
+    let (verdict, before) = judged(path);
+    assert_eq!((&verdict, &before["effect"]["tolerance_from"]), (&"drift".into(), &"default".into()));
+    let accepted = bench.dir.path().join("accepted.toml");
+    let whole = std::fs::read_to_string(&config).expect("the configuration");
+    std::fs::write(&accepted, format!("{whole}\n{fragment}")).expect("written");
+    let (verdict, after) = judged(accepted.to_str().expect("a path"));
+    assert_eq!((&verdict, &after["effect"]["tolerance_from"]), (&"healthy".into(), &"configuration".into()));
+    assert!(after["effect"]["tolerance"].as_f64() > Some(0.2), "{after}");
 }

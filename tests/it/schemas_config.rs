@@ -68,7 +68,7 @@ const TOP: [(bool, &str); 37] = [
 ];
 
 /// Lines for the model of the minimal configuration.
-const MODEL: [(bool, &str); 26] = [
+const MODEL: [(bool, &str); 32] = [
     (true, "rollout = \"auto\""),
     (true, "rollout = { stable = \"v1\", canary = \"v2\" }"),
     (true, "policy = { prediction_drift = 1, resume = true }"),
@@ -103,6 +103,12 @@ const MODEL: [(bool, &str); 26] = [
     (false, "mode = \"thresholds\"\nthresholds.ks_drift = \"high\""),
     (false, "mode = \"thresholds\"\nthresholds.evaluations = 0"),
     (false, "max_exported_series = -1"),
+    (true, "noise = [{ series = \"amount\", ks = { 1 = 0.05, 4 = 0.04 }, psi = { 64 = 0.3 } }]"),
+    (false, "noise = [{ series = \"amount\" }]"),
+    (false, "noise = [{ series = \"amount\", ks = { 8 = 0.05 } }]"),
+    (false, "noise = [{ series = \"amount\", psi = { 1 = 0 } }]"),
+    (false, "noise = [{ ks = { 1 = 0.05 } }]"),
+    (false, "mode = \"thresholds\"\nnoise = [{ series = \"amount\", ks = { 1 = 0.05 } }]"),
     (false, "weight = 3"),
 ];
 

@@ -7,8 +7,8 @@ use std::path::Path;
 use tidegate::event::{EventTime, Outcome, Role, SeriesKind};
 use tidegate::judge::report::{
     ClassReport, EffectReport, KsReport, LabelReport, LatencyReport, MeasuredOf, PsiReport, QuantileReport,
-    QuantilesReport, RatioReport, Reference, Report, SeriesReport, ServiceReport, Verdict, WassersteinReport,
-    Window,
+    QuantilesReport, RatioReport, Reference, Report, SeriesReport, ServiceReport, ToleranceSource, Verdict,
+    WassersteinReport, Window,
 };
 use tidegate::policy::action::{Action, ActionOutcome, Alert, Decision, Finding, RolloutRef};
 use tidegate::policy::schema_break::SchemaBreak;
@@ -92,6 +92,7 @@ pub fn report() -> Report {
             lower: Some(0.01),
             upper: Some(0.2),
             tolerance: 0.02,
+            tolerance_from: ToleranceSource::Baseline,
             p_value: 0.3,
             alpha: 1e-6,
             phi: 1.0,

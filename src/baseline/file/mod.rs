@@ -140,7 +140,10 @@ fn check_one(series: &BaselineSeries) -> Result<(), String> {
             series.grid.cells()
         ));
     }
-    let sound = |one: &Tolerance| one.scale > 0 && (0.0..=1.0).contains(&one.delta);
+    let sound = |one: &Tolerance| {
+        let index = one.psi.is_none_or(|psi| psi.is_finite() && psi >= 0.0);
+        one.scale > 0 && (0.0..=1.0).contains(&one.delta) && index
+    };
     if !series.traits.tolerances.iter().all(sound) {
         return Err(format!("series {name} has tolerances that are no distances"));
     }

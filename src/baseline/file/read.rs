@@ -185,6 +185,7 @@ fn read_series(header: &SeriesHeader, rows: &[Row<'_>]) -> Result<BaselineSeries
             discrete: series_type == SeriesType::Discrete,
             tolerances: header.tolerances.clone(),
             sums,
+            accepted: false,
         },
         name: name.clone(),
         of: header.of,

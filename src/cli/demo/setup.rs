@@ -154,6 +154,7 @@ fn model(folder: &Folder) -> ModelConfig {
         rollout: Rollout::Fixed { stable: STABLE.to_owned(), canary: Some(CANARY.to_owned()) },
         policy: PolicyConfig::default(),
         verdicts: VerdictConfig::default(),
+        noise: Vec::new(),
         max_exported_series: 200,
     }
 }

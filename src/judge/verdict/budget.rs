@@ -16,7 +16,8 @@ const DAY_MS: f64 = 86_400_000.0;
 const SCALES: [f64; 4] = [1.0, 4.0, 16.0, 64.0];
 /// Values a baseline needs for a verdict against it (statistics.md §9.3).
 const LEAST_BASELINE: u64 = 1_000;
-/// A window that would not have shown an effect of this size says nothing: it is the limit of a severe drift.
+/// A window that would not have shown an effect of this size says nothing: it is the limit of a severe drift. Of a series
+/// that usually strays by more than half of it, twice that.
 const LARGEST_BLIND_EFFECT: f64 = effect::SEVERE;
 
 /// What a person chooses of the budget.
@@ -74,12 +75,13 @@ impl Budget {
 
     pub(super) fn judge(&self, measurement: &SeriesMeasurement) -> Judgement {
         let alpha = self.alpha_of(measurement.of);
-        let effects = effect::all(measurement, measurement.tolerance.max(self.tolerance), alpha);
+        let effects = effect::all(measurement, self.tolerance, alpha);
         let found = || effects.iter().flatten();
         let named = found().filter_map(|one| Some((one.metric, one.smallest?)));
         let smallest = named.reduce(|a, b| if b.1 < a.1 { b } else { a });
         let worst = found().map(Effect::excess).reduce(Excess::worse);
-        let sighted = smallest.is_some_and(|(_, effect)| effect <= LARGEST_BLIND_EFFECT);
+        let usual = measurement.usual.distance.max(self.tolerance);
+        let sighted = smallest.is_some_and(|(_, effect)| effect <= LARGEST_BLIND_EFFECT.max(2.0 * usual));
         let says = |worst: &Excess| worst.level > Level::Below || sighted;
         Judgement { excess: worst.filter(says).filter(|_| self.has_enough(measurement)), smallest }
     }

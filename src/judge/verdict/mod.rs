@@ -4,15 +4,17 @@
 //! ([`super::streaks`]).
 
 mod budget;
+#[cfg(test)]
+mod discrete_tests;
 mod effect;
 mod thresholds;
 
 pub use budget::{Budget, BudgetConfig, tests_of_values};
-pub use effect::{DRIFT, PSI_LIMITS, SEVERE};
+pub use effect::{DRIFT, PSI_LIMITS, SEVERE, psi_limits};
 pub use thresholds::Thresholds;
 
 use super::measure::SeriesMeasurement;
-use super::report::{MeasuredOf, Severity, Verdict};
+use super::report::{MeasuredOf, Severity, ToleranceSource, Verdict};
 use super::streaks::Streak;
 use serde::{Deserialize, Serialize};
 
@@ -51,8 +53,9 @@ pub struct Certainty {
     pub p_value: f64,
     /// The level of this one test: the model's budget over all tests of a day.
     pub alpha: f64,
-    /// What is no drift.
+    /// What is no drift, and what says so.
     pub tolerance: f64,
+    pub tolerance_from: ToleranceSource,
 }
 
 /// What a window of a series comes to.

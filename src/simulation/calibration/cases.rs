@@ -1,9 +1,13 @@
 //! The table: what is simulated, under which conditions, and what it must come to.
 
 use super::canary::{Canary, Rollout};
+use super::dependent::Dependent;
 use super::monitor::{Baseline, Delay, Moving, Naive, Quiet, SERIES};
+use super::promotion::Promotion;
+use super::shipped::{Counted, Shipped};
 use super::sticky::Sticky;
 use super::{Bar, Case, Summary, Task};
+use crate::policy::PolicyConfig;
 
 /// Panes of the quiet runs.
 const PANES: usize = 10_000;
@@ -14,13 +18,19 @@ const SWING: Moving = Moving { swing: 0.2, wander: 0.0 };
 const WANDER: Moving = Moving { swing: 0.0, wander: 0.1 };
 const BOTH: Moving = Moving { swing: 0.2, wander: 0.1 };
 
-/// All cases. `repetitions` of each but the quiet runs, which are [`SERIES`] series long.
+/// Into so many models the panes of the shipped verdicts are split, each with a baseline of its own.
+const MODELS: usize = 10;
+
+/// All cases. `repetitions` of each but the quiet runs, which are [`SERIES`] series or [`MODELS`] models long.
 pub fn cases(repetitions: u64) -> Vec<Case> {
     let mut all = quiet();
+    all.extend(shipped());
     all.extend(delays(repetitions));
     all.extend(canaries(repetitions));
     all.extend(ramps(repetitions));
     all.extend(sticky(repetitions));
+    all.extend(dependent(repetitions));
+    all.extend(promotions(repetitions));
     all
 }
 
@@ -50,6 +60,31 @@ fn quiet() -> Vec<Case> {
             Task::Naive(naive),
             Bar::None,
         ),
+    ]
+}
+
+fn shipped() -> Vec<Case> {
+    let case = |counted, conditions: &str, baseline| Case {
+        what: match counted {
+            Counted::Alarms => {
+                "alarms of the shipped verdicts in 10,000 quiet panes × 51 series of all types"
+            }
+            Counted::Warnings => "windows of the shipped verdicts that warn (of 23,125)",
+        },
+        conditions: conditions.to_owned(),
+        task: Task::Shipped(Shipped { panes: PANES / MODELS, events: EVENTS, baseline, counted }),
+        summary: Summary::Sum,
+        bar: if counted == Counted::Alarms { Bar::AtMost(3.0) } else { Bar::None },
+        repetitions: MODELS as u64,
+    };
+    let independent = Baseline::Independent { values: REFERENCE, tolerance: 0.02 };
+    let timed = |traffic| Baseline::Timed { days: 7, traffic };
+    vec![
+        case(Counted::Alarms, "independent", independent),
+        case(Counted::Alarms, "daily ±.2σ, 7 days' own blocks", timed(SWING)),
+        case(Counted::Alarms, "2-hour wander of sd .1σ, 7 days' own blocks", timed(WANDER)),
+        case(Counted::Alarms, "both, 7 days' own blocks", timed(BOTH)),
+        case(Counted::Warnings, "both, 7 days' own blocks", timed(BOTH)),
     ]
 }
 
@@ -196,6 +231,74 @@ fn sticky(repetitions: u64) -> Vec<Case> {
             0.1,
             true,
             Bar::None,
+        ),
+    ]
+}
+
+fn dependent(repetitions: u64) -> Vec<Case> {
+    let case = |conditions: &str, corrected, bar| Case {
+        what: "healthy canaries of an autoregressive series rejected",
+        conditions: conditions.to_owned(),
+        task: Task::Dependent(Dependent {
+            rho: 0.9,
+            before: 20,
+            panes: 240,
+            canary: 50,
+            stable: 450,
+            alpha: 0.05,
+            horizon: 1_000.0,
+            corrected,
+        }),
+        summary: Summary::Mean,
+        bar,
+        repetitions,
+    };
+    vec![
+        case(
+            "ρ = .9, α = .05, panes of 50 + 450, φ of 20 panes before and all since",
+            true,
+            Bar::AtMost(0.06),
+        ),
+        case("the same, φ = 1", false, Bar::None),
+    ]
+}
+
+fn promotions(repetitions: u64) -> Vec<Case> {
+    let promotion = |baseline, alpha, until, counts_events| {
+        let policy = PolicyConfig { alpha, ..PolicyConfig::default() };
+        Task::Promotion(Promotion { baseline, policy, events: [225, 25], until, counts_events })
+    };
+    let case = |what, conditions: &str, task, summary, bar| Case {
+        what,
+        conditions: conditions.to_owned(),
+        task,
+        summary,
+        bar,
+        // Each of them watches thousands of panes.
+        repetitions: repetitions.div_ceil(5),
+    };
+    let (events, share) = ("median canary events until promoted", "healthy canaries ever promoted");
+    vec![
+        case(
+            events,
+            "ε = .05, prediction baselines of 10,000 rows, α = .1",
+            promotion(10_000, 0.1, 100_000, true),
+            Summary::Median,
+            Bar::None,
+        ),
+        case(
+            events,
+            "the same, shipped: α = .01",
+            promotion(10_000, 0.01, 100_000, true),
+            Summary::Median,
+            Bar::None,
+        ),
+        case(
+            share,
+            "ε = .05, prediction baselines of 5,000 rows, shipped; up to 100,000 canary events",
+            promotion(5_000, 0.01, 100_000, false),
+            Summary::Mean,
+            Bar::AtMost(0.0),
         ),
     ]
 }

@@ -6,7 +6,11 @@
 
 mod cases;
 mod canary;
+mod dependent;
+mod mixture;
 mod monitor;
+mod promotion;
+mod shipped;
 mod sticky;
 mod values;
 #[cfg(test)]
@@ -17,17 +21,23 @@ pub use values::Normal;
 
 use super::dice::Dice;
 use canary::Canary;
+use dependent::Dependent;
 use monitor::{Delay, Naive, Quiet};
+use promotion::Promotion;
+use shipped::Shipped;
 use sticky::Sticky;
 
 /// What is simulated.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Task {
     Quiet(Quiet),
+    Shipped(Shipped),
     Naive(Naive),
     Delay(Delay),
     Canary(Canary),
     Sticky(Sticky),
+    Dependent(Dependent),
+    Promotion(Promotion),
 }
 
 /// What the repetitions' numbers come to.
@@ -71,7 +81,7 @@ pub struct Outcome {
 impl Case {
     /// Whether the case sums up many panes of a canary, rather than windows of a monitor.
     pub fn follows_a_canary(&self) -> bool {
-        matches!(self.task, Task::Canary(_) | Task::Sticky(_))
+        matches!(self.task, Task::Canary(_) | Task::Sticky(_) | Task::Dependent(_))
     }
 
     /// The number of one repetition. `place` is that of the case among those of one run.
@@ -81,10 +91,13 @@ impl Case {
         let mut dice = Dice::new(Dice::new(place.wrapping_add(repetition)).bits());
         match &self.task {
             Task::Quiet(task) => task.run(normal, &mut dice),
+            Task::Shipped(task) => task.run(normal, &mut dice),
             Task::Naive(task) => task.run(normal, &mut dice),
             Task::Delay(task) => task.run(normal, &mut dice),
             Task::Canary(task) => task.run(normal, &mut dice),
             Task::Sticky(task) => task.run(normal, &mut dice),
+            Task::Dependent(task) => task.run(normal, &mut dice),
+            Task::Promotion(task) => task.run(normal, &mut dice),
         }
     }
 

@@ -4,6 +4,7 @@ use super::values::Normal;
 use crate::simulation::dice::Dice;
 use crate::stats::ks;
 use crate::stats::own_blocks::OwnBlocks;
+use crate::stats::psi::{Bins, Shares};
 use std::collections::VecDeque;
 use std::f64::consts::TAU;
 
@@ -12,7 +13,7 @@ pub const SCALES: [usize; 4] = [1, 4, 16, 64];
 /// Series of the model.
 pub const SERIES: u32 = 51;
 /// Panes of a minute.
-const PANES_PER_DAY: usize = 1_440;
+pub const PANES_PER_DAY: usize = 1_440;
 /// False alarms per day of all series together.
 const BUDGET: f64 = 0.1;
 /// The least change that is worth a word.
@@ -26,7 +27,8 @@ pub fn level() -> f64 {
     BUDGET / (f64::from(SERIES) * a_day as f64)
 }
 
-fn stride(scale: usize) -> usize {
+/// Panes that a window moves by.
+pub fn stride(scale: usize) -> usize {
     (scale / 4).max(1)
 }
 
@@ -116,7 +118,7 @@ impl Quiet {
 
 /// How far the baseline's own blocks of `scale` panes stray.
 fn tolerance(whole: &[u64], panes: &[Vec<u16>], scale: usize) -> f64 {
-    let mut own = OwnBlocks::new(whole, true);
+    let mut own = OwnBlocks::new(whole, Shares::Deciles, Bins::new(Shares::Deciles, whole));
     let mut block = vec![0; whole.len()];
     for panes in panes.chunks_exact(scale) {
         block.fill(0);
@@ -172,7 +174,8 @@ fn add(counts: &mut [u64], pane: &[u16]) {
 }
 
 /// The mean of a series over time.
-struct Course {
+#[derive(Debug)]
+pub struct Course {
     traffic: Moving,
     still: f64,
     /// In panes; where in the day it began is chance.
@@ -181,15 +184,15 @@ struct Course {
 }
 
 impl Course {
-    fn still() -> Course {
+    pub fn still() -> Course {
         Course { traffic: Moving { swing: 0.0, wander: 0.0 }, still: 0.0, time: 0.0, wandered: 0.0 }
     }
 
-    fn new(traffic: Moving, dice: &mut Dice) -> Course {
+    pub fn new(traffic: Moving, dice: &mut Dice) -> Course {
         Course { traffic, time: dice.unit() * PANES_PER_DAY as f64, ..Course::still() }
     }
 
-    fn next(&mut self, normal: &Normal, dice: &mut Dice) -> f64 {
+    pub fn next(&mut self, normal: &Normal, dice: &mut Dice) -> f64 {
         let Moving { swing, wander } = self.traffic;
         self.time += 1.0;
         if wander > 0.0 {

@@ -58,6 +58,30 @@ fn the_hour_is_no_drift_where_the_baseline_has_times() {
     assert!(alarms <= 3.0, "{alarms} alarms");
 }
 
+/// What runs live, on series of all types: with the panes that PSI decides, and none but the time of day happening.
+#[test]
+fn shipped_verdicts_are_quiet() {
+    let mut case = cases(1).into_iter().find(|case| matches!(case.task, Task::Shipped(_))).expect("a case");
+    let traffic = Moving { swing: 0.2, wander: 0.1 };
+    for baseline in
+        [Baseline::Independent { values: 100_000, tolerance: 0.02 }, Baseline::Timed { days: 2, traffic }]
+    {
+        let counted = shipped::Counted::Alarms;
+        case.task =
+            Task::Shipped(shipped::Shipped { panes: 150, events: 600, baseline: baseline.clone(), counted });
+        let alarms = outcome(&case, &Normal::new(257), 2).value;
+        assert!(alarms <= 0.0, "{alarms} alarms: {baseline:?}");
+    }
+}
+
+#[test]
+fn series_that_resemble_themselves_are_not_taken_for_a_regression() {
+    holds("healthy canaries of an autoregressive", &Normal::new(257), 200);
+    let uncorrected = |case: &&Case| matches!(&case.task, Task::Dependent(task) if !task.corrected);
+    let share = cases(1).iter().find(uncorrected).map(|case| outcome(case, &Normal::new(257), 100).value);
+    assert!(share.expect("a case") > 0.3, "{share:?} are rejected without φ");
+}
+
 #[test]
 fn the_usual_rule_alarms_all_day() {
     let mut case = cases(1).into_iter().find(|case| matches!(case.task, Task::Naive(_))).expect("a case");

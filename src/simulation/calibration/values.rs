@@ -41,6 +41,11 @@ impl Normal {
         self.edges.len()
     }
 
+    /// Where a bin ends; infinite for the last one.
+    pub fn upper_edge(&self, bin: usize) -> f64 {
+        self.edges[bin]
+    }
+
     /// A standard normal value.
     pub fn value(&self, dice: &mut Dice) -> f64 {
         let bits = dice.bits();

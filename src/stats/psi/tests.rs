@@ -41,7 +41,7 @@ fn published_critical_values_have_their_level() {
 fn deciles_end_at_order_statistics() {
     // 20 cuts with one value each: two values per bin, the last bin open above.
     let counts: Vec<u64> = (0..41).map(|cell| cell % 2).collect();
-    let bins = DecileBins::from_reference(&counts, true);
+    let bins = Bins::new(Shares::Deciles, &counts);
     assert_eq!(bins.bins(), 10);
     assert_eq!(bins.fold(&counts), [2; 10]);
     let mut window = vec![0; 41];
@@ -50,24 +50,40 @@ fn deciles_end_at_order_statistics() {
 }
 
 #[test]
+fn values_of_a_hundredth_are_bins_of_their_own() {
+    // 1 and 3 are frequent; 1.5 and 2 together are not, nor is 2.5 with what follows 3.
+    let counts = [0, 500, 0, 3, 0, 4, 0, 489, 1, 0, 3, 0, 0];
+    let bins = Bins::new(Shares::Values, &counts);
+    assert_eq!(bins.fold(&counts), [500, 7, 489, 4]);
+    assert_eq!(bins.fold(&[1, 1, 2, 2, 2, 2, 2, 3, 4, 4, 4, 4, 4]), [2, 10, 3, 20]);
+    // A thousand values of a thousandth each: ten a bin.
+    let even: Vec<u64> = (0..2_001).map(|cell| cell % 2).collect();
+    assert_eq!(
+        Bins::new(Shares::Values, &even).fold(&even),
+        [10; 100].into_iter().chain([0]).collect::<Vec<_>>()
+    );
+    assert_eq!(Bins::new(Shares::Values, &[0, 0, 0]).bins(), 1);
+}
+
+#[test]
 fn equal_edges_are_taken_once() {
     // Two values, half and half: (−∞,a], (a,b], (b,∞).
-    let bins = DecileBins::from_reference(&[0, 50, 0, 50, 0], true);
+    let bins = Bins::new(Shares::Deciles, &[0, 50, 0, 50, 0]);
     assert_eq!(bins.fold(&[1, 2, 3, 4, 5]), [3, 7, 5]);
     // All of the reference above its last cut: no edge at all.
-    assert_eq!(DecileBins::from_reference(&[0, 0, 9], true).bins(), 1);
-    assert_eq!(DecileBins::from_reference(&[0, 0, 0], true).bins(), 1);
+    assert_eq!(Bins::new(Shares::Deciles, &[0, 0, 9]).bins(), 1);
+    assert_eq!(Bins::new(Shares::Deciles, &[0, 0, 0]).bins(), 1);
 }
 
 #[test]
 fn each_category_is_a_bin() {
-    let bins = DecileBins::from_reference(&[5, 0, 1], false);
+    let bins = Bins::new(Shares::Categories, &[5, 0, 1]);
     assert_eq!(bins.fold(&[1, 2, 3]), [1, 2, 3]);
 }
 
 #[test]
 fn folding_foreign_counts_does_not_panic() {
-    let bins = DecileBins::from_reference(&[5, 1, 1], false);
+    let bins = Bins::new(Shares::Categories, &[5, 1, 1]);
     assert_eq!(bins.fold(&[1]), [1, 0, 0]);
     assert_eq!(bins.fold(&[1, 2, 3, 4]), [1, 2, 3]);
 }
