@@ -241,6 +241,7 @@ fn accuracy_and_coverage_are_shown_while_a_report_has_labels() {
         labelled: 50,
         unusable: 0,
         accuracy: Some(RatioReport { value: 0.9, lower: 0.8, upper: 0.95 }),
+        accuracy_difference: None,
         macro_f1: Some(0.9),
         classes: Vec::new(),
     };

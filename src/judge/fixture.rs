@@ -12,6 +12,7 @@ use super::window::{ArmWindow, ModelWindow, SeriesCounts};
 use crate::baseline::{Baseline, BaselineSeries, Rollout, VersionIndex, WatchedModel};
 use crate::cells::{Categories, Grid, NumericGrid};
 use crate::event::{EventTime, ModelId, SeriesKind, SeriesOf};
+use crate::tally::record::LabelCounts;
 use std::sync::Arc;
 
 pub const COUNTRIES: [&str; 4] = ["TH", "DE", "US", "BR"];
@@ -165,6 +166,34 @@ pub fn arm(watched: &WatchedModel, version: u32, traffic: Traffic, random: &mut 
         complete: true,
         revision: 0,
     }
+}
+
+/// Gives a share (`covered`) of an arm's classes labels, of which `accuracy` agree.
+pub fn label(
+    watched: &WatchedModel,
+    arm: &mut ArmWindow,
+    [covered, accuracy]: [f64; 2],
+    random: &mut fastrand::Rng,
+) {
+    let version = &watched.versions[arm.version.version as usize];
+    let place = version.series.iter().position(|one| one.reference.name == "class").expect("an output");
+    let classes = crate::tally::labels::classes(&version.series[place].reference.grid).expect("categories");
+    let mut pairs = vec![0; classes * classes];
+    for class in 0..2 {
+        for _ in 0..arm.series[place].cells[class] {
+            if random.f64() < covered {
+                let truth = if random.f64() < accuracy { class } else { 1 - class };
+                pairs[class * classes + truth] += 1;
+            }
+        }
+    }
+    let counts = LabelCounts {
+        output: "class".to_owned(),
+        grid_hash: version.series[place].grid_hash,
+        pairs: crate::cells::runs::encode(&pairs),
+        ..LabelCounts::default()
+    };
+    assert!(arm.labels.add(version, &[counts]));
 }
 
 /// The `number`th one-pane window of v1 and v2.

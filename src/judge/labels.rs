@@ -1,11 +1,11 @@
 //! How right a version's answers were, of those that came with their label.
 
-use super::report::{ClassReport, LabelReport, RatioReport};
+use super::report::{ClassReport, DifferenceReport, LabelReport, RatioReport};
 use super::window::ArmWindow;
 use crate::baseline::WatchedVersion;
 use crate::cells::Grid;
 use crate::stats::labelled::{ClassCounts, accuracy, f1, macro_f1, precision, recall};
-use crate::stats::rates::Estimate;
+use crate::stats::rates::{Estimate, difference};
 use crate::tally::labels::Confusion;
 use std::cmp::Reverse;
 
@@ -33,25 +33,50 @@ pub(super) fn of_arm(arm: &ArmWindow) -> Vec<OutputLabels> {
     arm.labels.outputs().filter_map(of_output).collect()
 }
 
-/// What a report says of them.
-pub(super) fn report(watched: &WatchedVersion, labels: &[OutputLabels]) -> Vec<LabelReport> {
+/// The labelled answers of one version.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Labelled<'a> {
+    pub watched: &'a WatchedVersion,
+    pub outputs: &'a [OutputLabels],
+}
+
+impl Labelled<'_> {
+    fn accuracy(&self, output: &str) -> Option<Estimate> {
+        let is_of = |one: &&OutputLabels| {
+            self.watched.series.get(one.series).is_some_and(|series| series.reference.name == output)
+        };
+        let confusion = &self.outputs.iter().find(is_of)?.confusion;
+        accuracy(right(confusion), confusion.labelled(), ALPHA)
+    }
+}
+
+fn right(confusion: &Confusion) -> u64 {
+    (0..confusion.classes()).map(|class| confusion.right(class)).sum()
+}
+
+/// What a report says of them; `stable`: those that they are compared with.
+pub(super) fn report(of: Labelled<'_>, stable: Option<Labelled<'_>>) -> Vec<LabelReport> {
+    let Labelled { watched, outputs } = of;
     let of_output = |labels: &OutputLabels| {
         let reference = &watched.series.get(labels.series)?.reference;
         let confusion = &labels.confusion;
         let counts: Vec<ClassCounts> =
             (0..confusion.classes()).map(|class| counts(confusion, class)).collect();
-        let right = counts.iter().map(|class| class.true_positives).sum();
         Some(LabelReport {
             output: reference.name.clone(),
             answers: labels.answers,
             labelled: confusion.labelled(),
             unusable: confusion.unusable(),
-            accuracy: accuracy(right, confusion.labelled(), ALPHA).map(ratio),
+            accuracy: of.accuracy(&reference.name).map(ratio),
+            accuracy_difference: stable.and_then(|stable| {
+                let other = stable.accuracy(&reference.name)?;
+                of.accuracy(&reference.name).map(|own| apart(difference(own, other)))
+            }),
             macro_f1: macro_f1(&counts),
             classes: classes(&reference.grid, &counts),
         })
     };
-    labels.iter().filter_map(of_output).collect()
+    outputs.iter().filter_map(of_output).collect()
 }
 
 /// One class against all others. Answers and labels that are others both, but not the same, are wrong twice, like any
@@ -98,4 +123,8 @@ fn name(grid: &Grid, class: usize, classes: usize) -> Option<String> {
 
 fn ratio(estimate: Estimate) -> RatioReport {
     RatioReport { value: estimate.value, lower: estimate.lower, upper: estimate.upper }
+}
+
+fn apart(estimate: Estimate) -> DifferenceReport {
+    DifferenceReport { value: estimate.value, lower: estimate.lower, upper: estimate.upper }
 }

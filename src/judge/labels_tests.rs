@@ -1,7 +1,7 @@
 //! Labels from tables to windows, to what is stored, and to reports.
 
 use super::fixture::{CONFIG, watched};
-use super::labels::{MAX_CLASSES, OutputLabels, report};
+use super::labels::{Labelled, MAX_CLASSES, OutputLabels, report};
 use super::stored::{cover, window};
 use super::window::ModelWindow;
 use super::*;
@@ -186,7 +186,7 @@ fn reported(
         confusion: confusion.clone(),
     };
     let outputs: Vec<OutputLabels> = labels.outputs().map(of_output).collect();
-    report(version, &outputs).remove(0)
+    report(Labelled { watched: version, outputs: &outputs }, None).remove(0)
 }
 
 fn near(found: Option<crate::judge::report::RatioReport>, expected: [f64; 3]) {

@@ -271,6 +271,15 @@ pub struct RatioReport {
     pub upper: f64,
 }
 
+/// A difference of two shares, -1 to 1, with the interval that misses the true one once in twenty times.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct DifferenceReport {
+    pub value: f64,
+    /// Newcombe's interval, of Wilson's intervals of both shares (statistics.md §6).
+    pub lower: f64,
+    pub upper: f64,
+}
+
 /// How right the answers of a categorical or boolean output were, of those that came with their label.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LabelReport {
@@ -285,6 +294,9 @@ pub struct LabelReport {
     pub unusable: u64,
     /// Right answers of all labelled ones; `null` without any.
     pub accuracy: Option<RatioReport>,
+    /// Of a canary: its accuracy less stable's in the same window; `null` where either has none.
+    #[serde(default)]
+    pub accuracy_difference: Option<DifferenceReport>,
     /// The mean F1 of all classes that occurred or were predicted, 0 to 1; `null` without any.
     pub macro_f1: Option<f64>,
     /// The classes that occurred or were predicted most often, at most 16, in the baseline's order.

@@ -1,13 +1,13 @@
 //! Measurements → reports: verdicts of all series, the worst of them, and why in one sentence.
 
-use super::labels;
+use super::labels::{self, Labelled};
 use super::measure::{ArmMeasurement, SeriesMeasurement, ratio};
 use super::report::{EffectReport, MeasuredOf, Reference, Report, SeriesReport, Severity, Verdict, Window};
 use super::streaks::{Streak, Streaks};
 use super::verdict::{Excess, Judgement, Level, VerdictRules};
 use super::window::ModelWindow;
 use crate::baseline::WatchedModel;
-use crate::event::SeriesKind;
+use crate::event::{Role, SeriesKind};
 
 /// The reports of a window, one for each measured version.
 ///
@@ -20,7 +20,8 @@ pub fn build_reports(
     rules: &VerdictRules,
     streaks: &mut Streaks,
 ) -> Vec<Report> {
-    measurements.iter().map(|arm| build_report(watched, window, arm, rules, streaks)).collect()
+    let stable = measurements.iter().find(|arm| arm.role == Some(Role::Stable));
+    measurements.iter().map(|arm| build_report(watched, window, (arm, stable), rules, streaks)).collect()
 }
 
 /// A series that weighs in its report's verdict.
@@ -37,7 +38,7 @@ struct Judged<'a> {
 fn build_report(
     watched: &WatchedModel,
     window: &ModelWindow,
-    arm: &ArmMeasurement,
+    (arm, stable): (&ArmMeasurement, Option<&ArmMeasurement>),
     rules: &VerdictRules,
     streaks: &mut Streaks,
 ) -> Report {
@@ -70,10 +71,10 @@ fn build_report(
         traffic_share: arm.traffic_share,
         series: judged.iter().map(series_report).collect(),
         service: arm.service.report(),
-        labels: watched
-            .versions
-            .get(arm.version.version as usize)
-            .map_or_else(Vec::new, |version| labels::report(version, &arm.labels)),
+        labels: labelled(watched, arm).map_or_else(Vec::new, |own| {
+            let stable = stable.filter(|_| arm.role == Some(Role::Canary));
+            labels::report(own, stable.and_then(|stable| labelled(watched, stable)))
+        }),
         feature_drift_score: largest_psi(&arm.series, MeasuredOf::Feature),
         prediction_drift_score: largest_psi(&arm.series, MeasuredOf::Prediction),
         threshold: rules.psi_of_drift(),
@@ -82,6 +83,11 @@ fn build_report(
         reason,
         complete: arm.complete,
     }
+}
+
+fn labelled<'a>(watched: &'a WatchedModel, arm: &'a ArmMeasurement) -> Option<Labelled<'a>> {
+    let watched = watched.versions.get(arm.version.version as usize)?;
+    Some(Labelled { watched, outputs: &arm.labels })
 }
 
 /// Why nothing can be said of a version, whatever was measured.

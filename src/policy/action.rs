@@ -54,7 +54,7 @@ pub struct Finding {
     /// `feature`, `prediction` or `quality`.
     pub kind: String,
     pub name: String,
-    /// `psi`, `ks`, `tv` (total variation), `missing_ratio` (its difference) or `pit_d`.
+    /// `psi`, `ks`, `tv` (total variation), `missing_ratio` (its difference), `pit_d`, `error_ratio`, `accuracy` or `share`.
     pub metric: String,
     /// `baseline` or `stable`.
     pub reference: String,

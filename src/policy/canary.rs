@@ -7,19 +7,17 @@
 
 use super::action::{Decision, Finding};
 use super::blame::{Blame, Rollout, against_baseline, blame};
-use super::{ExpectedChange, PolicyConfig};
+use super::{ExpectedChange, PolicyConfig, guardrails};
 use crate::baseline::WatchedModel;
 use crate::event::{EventTime, SeriesKind};
 use crate::judge::dispersion::LEAST_PANES;
-use crate::judge::evidence::{Compared, Comparison, ErrorRates};
+use crate::judge::evidence::{Compared, Comparison};
 use crate::judge::report::Reference;
 use crate::judge::verdict::VerdictRules;
 use crate::stats::sequential::boundary::LEAST_CANARY_EVENTS;
 
 /// A split of the traffic less likely than this is wrong (statistics.md §9.6).
 const SPLIT_LEVEL: f64 = 1e-3;
-/// So is a canary that fails more often than stable: a guardrail with a level of its own, which needs no blame.
-pub(super) const ERROR_LEVEL: f64 = 1e-3;
 
 /// What is expected of a rollout's series at a time.
 pub(super) struct Expectations<'a> {
@@ -74,6 +72,7 @@ pub(super) fn lay(
     expectations: &Expectations<'_>,
 ) -> Blame {
     let mut found = lay_plainly(config, verdicts, watched, rollout, comparison);
+    found.reason += &guardrails::undecided(comparison);
     found.reason += &expectations.sentence();
     found
 }
@@ -101,8 +100,8 @@ fn lay_plainly(
     if let Some(p_value) = comparison.split_p_value.filter(|p| *p < SPLIT_LEVEL) {
         return wrong_split(config, comparison, p_value);
     }
-    if let Some(errors) = comparison.errors.filter(|errors| errors.p_value < ERROR_LEVEL) {
-        return too_many_errors(comparison, &errors);
+    if let Some(broken) = guardrails::broken(comparison) {
+        return broken;
     }
     let inputs = differing_inputs(comparison);
     if let Some((_, worst)) = inputs.first() {
@@ -143,19 +142,6 @@ fn wrong_split(config: &PolicyConfig, comparison: &Comparison, p_value: f64) -> 
     Blame { inputs_differ: true, ..blame(Decision::Pause, vec![finding], reason) }
 }
 
-fn too_many_errors(comparison: &Comparison, errors: &ErrorRates) -> Blame {
-    let finding = of_stable("quality", "errors", "error_ratio", errors.canary, errors.stable);
-    let reason = format!(
-        "The canary fails more often: {:.2} % of its answers are errors and {:.2} % of stable's (p = {:.1e}, {} of its \
-         events). Rolled back; look at the canary's log.",
-        errors.canary * 100.0,
-        errors.stable * 100.0,
-        errors.p_value,
-        comparison.canary_events
-    );
-    blame(Decision::Rollback, vec![finding], reason)
-}
-
 /// The findings of inputs that differ, each with a clause, the farthest first.
 fn differing_inputs(comparison: &Comparison) -> Vec<(Finding, String)> {
     let mut found = Vec::new();
@@ -184,7 +170,7 @@ fn differing_inputs(comparison: &Comparison) -> Vec<(Finding, String)> {
     found
 }
 
-fn of_stable(kind: &str, name: &str, metric: &str, value: f64, threshold: f64) -> Finding {
+pub(super) fn of_stable(kind: &str, name: &str, metric: &str, value: f64, threshold: f64) -> Finding {
     Finding {
         kind: kind.to_owned(),
         name: name.to_owned(),

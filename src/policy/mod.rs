@@ -6,12 +6,15 @@ mod blame;
 mod canary;
 pub mod evaluate;
 pub mod forecast;
+mod guardrails;
 pub mod schema_break;
 mod state;
 mod step;
 
 #[cfg(test)]
 mod canary_tests;
+#[cfg(test)]
+mod guardrails_tests;
 #[cfg(test)]
 mod simulated_canaries_tests;
 #[cfg(test)]

@@ -6,9 +6,9 @@ use std::fs;
 use std::path::Path;
 use tidegate::event::{EventTime, Outcome, Role, SeriesKind};
 use tidegate::judge::report::{
-    ClassReport, EffectReport, KsReport, LabelReport, LatencyReport, MeasuredOf, PsiReport, QuantileReport,
-    QuantilesReport, RatioReport, Reference, Report, SeriesReport, ServiceReport, ToleranceSource, Verdict,
-    WassersteinReport, Window,
+    ClassReport, DifferenceReport, EffectReport, KsReport, LabelReport, LatencyReport, MeasuredOf, PsiReport,
+    QuantileReport, QuantilesReport, RatioReport, Reference, Report, SeriesReport, ServiceReport,
+    ToleranceSource, Verdict, WassersteinReport, Window,
 };
 use tidegate::policy::action::{Action, ActionOutcome, Alert, Decision, Finding, RolloutRef};
 use tidegate::policy::schema_break::SchemaBreak;
@@ -135,6 +135,7 @@ pub fn report() -> Report {
             labelled: 500,
             unusable: 2,
             accuracy: Some(RatioReport { value: 0.9, lower: 0.87, upper: 0.92 }),
+            accuracy_difference: Some(DifferenceReport { value: -0.02, lower: -0.05, upper: 0.01 }),
             macro_f1: Some(0.9),
             classes: ["fraud", ""].map(class_report).to_vec(),
         }],

@@ -1,5 +1,6 @@
 //! Evidence → how far the arms are apart, and how sure that is.
 
+use super::labelled::{self, LabelledRates};
 use super::series::SeriesEvidence;
 use super::{Evidence, pane};
 use crate::baseline::VersionIndex;
@@ -52,6 +53,8 @@ pub struct Comparison {
     pub split_p_value: Option<f64>,
     /// `None` while an arm has no answers.
     pub errors: Option<ErrorRates>,
+    /// Of each answer that can be right or wrong, labels or none.
+    pub labelled: Vec<LabelledRates>,
 }
 
 /// The arms' shares of answers that are errors.
@@ -152,8 +155,13 @@ pub(super) fn compare(
         joint: joint_of(&inputs, stable_plan, head.spread()),
         stable_moved: stable_moved(inputs.iter().chain(&answers), stable_plan, level),
         errors: errors(head),
+        labelled: answers.iter().filter_map(labelled_rates).collect(),
         split_p_value: terms.weight.map(|_| head.ratio().p_value()),
     })
+}
+
+fn labelled_rates(&(plan, held, _): &Held<'_>) -> Option<LabelledRates> {
+    labelled::can_be_labelled(plan).then(|| held.labels.rates(&plan.reference.name))
 }
 
 fn errors(head: &super::EvidenceHead) -> Option<ErrorRates> {

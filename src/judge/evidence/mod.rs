@@ -5,6 +5,7 @@
 //! that a common drift and a changed weight cancel. Late revisions are left out: what was looked at stays.
 
 mod compare;
+mod labelled;
 mod pane;
 mod record;
 mod series;
@@ -14,6 +15,7 @@ mod thin;
 mod tests;
 
 pub use compare::{Compared, Comparison, ErrorRates, Terms};
+pub use labelled::{ArmLabels, LABEL_TOLERANCE, LabelledAnswers, LabelledRates};
 pub use record::EvidenceRecord;
 pub use series::SeriesEvidence;
 pub use thin::Thin;
@@ -58,6 +60,9 @@ pub struct EvidenceHead {
     /// Of the answers that are errors.
     #[serde(default)]
     errors: ErrorsRecord,
+    /// Panes whose labels were taken in; the bets on them are stored with the series.
+    #[serde(default)]
+    pub labelled_panes: u64,
 }
 
 /// Bets on the canary's errors: answers that are errors and that are none, of either arm.
@@ -157,6 +162,11 @@ impl Evidence {
             spread.add(&inputs);
             self.head.set_spread(spread);
         }
+        let labels = [
+            labelled::of_arm(name(stable), stable_plan, stable),
+            labelled::of_arm(name(canary), canary_plan, canary),
+        ];
+        self.add_labels(plan, labels.each_ref(), dispersion);
     }
 
     /// Another pair of versions: nothing of the old one counts.

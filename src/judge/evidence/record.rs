@@ -1,6 +1,7 @@
 //! How evidence is stored: one record of `tidegate.state` per series, so that none outgrows what Kafka takes.
 
 use super::EvidenceHead;
+use super::labelled::LabelEvidence;
 use super::series::SeriesEvidence;
 use crate::cells::{UNIT_CELLS, runs};
 use crate::event::{ModelId, SeriesOf};
@@ -64,6 +65,45 @@ pub struct EvidenceRecord {
     /// Stable's values by unit bucket and octile, run-length coded.
     #[prost(uint64, repeated, tag = "21")]
     pub units: Vec<u64>,
+    /// Labelled answers that are wrong, and right. Absent: none were seen.
+    #[prost(message, optional, tag = "22")]
+    pub accuracy: Option<BetsRecord>,
+    /// Answers without a usable label, and with one.
+    #[prost(message, optional, tag = "23")]
+    pub coverage: Option<BetsRecord>,
+}
+
+/// Bets on a 2×2 table.
+#[derive(Clone, PartialEq, Message)]
+pub struct BetsRecord {
+    /// Of the canary, then of stable.
+    #[prost(uint64, repeated, tag = "1")]
+    pub counts: Vec<u64>,
+    #[prost(double, tag = "2")]
+    pub ln_wealth: f64,
+    #[prost(double, tag = "3")]
+    pub largest_ln_wealth: f64,
+}
+
+impl BetsRecord {
+    fn new(bets: &Betting) -> BetsRecord {
+        let wealth = bets.wealth();
+        BetsRecord {
+            counts: wealth.canary.iter().chain(&wealth.stable).copied().collect(),
+            ln_wealth: wealth.ln_wealth,
+            largest_ln_wealth: wealth.largest_ln_wealth,
+        }
+    }
+
+    fn read(&self) -> Option<Betting> {
+        let (canary, stable) = self.counts.split_at_checked(2).filter(|(_, stable)| stable.len() == 2)?;
+        Betting::from_wealth(Wealth {
+            canary: canary.to_vec(),
+            stable: stable.to_vec(),
+            ln_wealth: self.ln_wealth,
+            largest_ln_wealth: self.largest_ln_wealth,
+        })
+    }
 }
 
 impl EvidenceRecord {
@@ -97,6 +137,8 @@ impl EvidenceRecord {
             namespace: id.namespace.clone(),
             model: id.name.clone(),
             units: runs::encode(&held.units[..]),
+            accuracy: placed(&held.labels.accuracy),
+            coverage: placed(&held.labels.coverage),
         }
     }
 
@@ -143,8 +185,22 @@ impl EvidenceRecord {
             strata: Stratified::from_strata(strata)?,
             looks,
             missing: Betting::from_wealth(wealth)?,
+            labels: LabelEvidence {
+                accuracy: taken_up(self.accuracy.as_ref())?,
+                coverage: taken_up(self.coverage.as_ref())?,
+            },
             units,
         };
         Some(((of_from_number(self.of)?, self.series.clone()), held))
     }
+}
+
+/// Bets that something was counted for.
+fn placed(bets: &Betting) -> Option<BetsRecord> {
+    (*bets != Betting::of_rate()).then(|| BetsRecord::new(bets))
+}
+
+/// `None`: they cannot be right.
+fn taken_up(record: Option<&BetsRecord>) -> Option<Betting> {
+    record.map_or_else(|| Some(Betting::of_rate()), BetsRecord::read)
 }

@@ -1,5 +1,6 @@
 //! What a rollout has shown of one series so far.
 
+use super::labelled::LabelEvidence;
 use crate::cells::{OCTILE_BINS, UNIT_CELLS};
 use crate::stats::rates::Change;
 use crate::stats::sequential::betting::{Betting, Terms};
@@ -28,6 +29,7 @@ pub struct SeriesEvidence {
     pub(super) strata: Stratified,
     pub(super) looks: Looks,
     pub(super) missing: Betting,
+    pub(super) labels: LabelEvidence,
     /// Stable's values by unit bucket and octile, over the whole rollout.
     pub(super) units: Box<[u64; UNIT_CELLS]>,
 }
@@ -39,6 +41,7 @@ impl SeriesEvidence {
             strata: Stratified::new(pane.canary.len()),
             looks: Looks::new(DEFAULT_HORIZON),
             missing: Betting::of_rate(),
+            labels: LabelEvidence::new(),
             units: Box::new([0; UNIT_CELLS]),
         }
     }

@@ -1,4 +1,5 @@
-use super::{Evidence, EvidenceHead, Terms};
+use super::record::BetsRecord;
+use super::{Evidence, EvidenceHead, EvidenceRecord, Terms};
 use crate::event::SeriesOf;
 use crate::judge::dispersion::Dispersion;
 use crate::judge::fixture::{self, HEALTHY, Traffic, watched, window};
@@ -186,5 +187,33 @@ fn a_wrong_split_is_noticed_where_the_weight_is_known() {
         }
         let p = run.evidence.compare(&run.plan, &terms, &quiet(), &|_| false).expect("seen").split_p_value;
         assert_eq!(p.expect("the weight is known") < 1e-3, wrong, "{events}: {p:?}");
+    }
+}
+
+/// Evidence as it was stored before labels were, and with labels that cannot be right.
+#[test]
+fn records_without_labels_are_read_as_before_and_impossible_ones_are_not() {
+    let mut run = Run::new();
+    run.take(3, STABLE, CANARY);
+    let id = run.plan.watched().id.clone();
+    let is_class = |one: &EvidenceRecord| one.series == "class";
+    let record = run.evidence.records(&id).find(is_class).expect("an output");
+    assert_eq!((&record.accuracy, &record.coverage), (&None, &None));
+    let bets = BetsRecord { counts: vec![1, 9, 1, 99], ln_wealth: 0.5, largest_ln_wealth: 0.7 };
+    let with = |bets: &BetsRecord| EvidenceRecord { coverage: Some(bets.clone()), ..record.clone() };
+    let restored = |record: &EvidenceRecord| {
+        let mut evidence = Evidence::from_head(run.evidence.head.clone());
+        evidence.restore(record);
+        evidence.records(&id).next()
+    };
+    for good in [record.clone(), with(&bets)] {
+        assert_eq!(restored(&good), Some(good));
+    }
+    for wrong in [
+        BetsRecord { counts: vec![1, 9, 1], ..bets.clone() },
+        BetsRecord { largest_ln_wealth: 0.4, ..bets.clone() },
+        BetsRecord { ln_wealth: f64::NAN, ..bets.clone() },
+    ] {
+        assert_eq!(restored(&with(&wrong)), None, "{wrong:?}");
     }
 }

@@ -1,7 +1,8 @@
 //! What the baselines of two versions bring to a rollout.
 
-use crate::baseline::{WatchedModel, WatchedVersion};
+use crate::baseline::{WatchedModel, WatchedSeries, WatchedVersion};
 use crate::event::SeriesOf;
+use crate::tally::labels::classes;
 use serde::Serialize;
 
 /// Two versions of a model, as far as a forecast needs them.
@@ -13,6 +14,8 @@ pub struct Arms {
     pub inputs: usize,
     /// Prediction outputs that both have with one kind.
     pub answers: usize,
+    /// Those of them that can be right or wrong: labels of theirs share a level with the errors.
+    pub labelled: usize,
     /// Values of the smallest of these outputs' baselines: the canary's, and stable's.
     pub answer_values: [u64; 2],
     /// Values of the smallest baseline among stable's inputs and answers.
@@ -37,6 +40,13 @@ impl Arms {
             });
             pairs.collect::<Vec<[u64; 2]>>()
         };
+        let is_class = |one: &&WatchedSeries| classes(&one.reference.grid).is_some();
+        let of_canary = canary.of(SeriesOf::Prediction).map(|(_, own)| own).filter(is_class);
+        let labelled = of_canary.filter(|own| {
+            let other = stable.find(SeriesOf::Prediction, &own.reference.name);
+            other.is_some_and(|other| other.reference.kind == own.reference.kind)
+        });
+        let labelled = labelled.count();
         let (inputs, answers) = (shared(SeriesOf::Feature), shared(SeriesOf::Prediction));
         let least = |arm: usize| answers.iter().map(|values| values[arm]).min().unwrap_or(0);
         let of_stable = inputs.iter().chain(&answers).map(|values| values[1]);
@@ -45,6 +55,7 @@ impl Arms {
             canary: canary.version.clone(),
             inputs: inputs.len(),
             answers: answers.len(),
+            labelled,
             answer_values: [least(0), least(1)],
             stable_values: of_stable.min().unwrap_or(0),
             unfit: unfit(canary).or_else(|| unfit(stable)),

@@ -18,7 +18,7 @@ pub use reference::{ReferenceSight, reference_sights};
 
 use super::PolicyConfig;
 use super::action::Decision;
-use super::canary::ERROR_LEVEL;
+use super::guardrails::error_level;
 use crate::judge::evidence::ERROR_TOLERANCE;
 use crate::stats::bounds::smallest_detectable_shift;
 use crate::stats::sequential::boundary::{DEFAULT_HORIZON, Looks};
@@ -224,7 +224,11 @@ impl<'a> Eyes<'a> {
             stable_events: walk.stable_events,
             answer: self.answer(walk, seen),
             input: smaller(seen.input, walk.looks().and_then(|looks| self.input_at(&looks))),
-            error_rise: walk.error_rise(self.ramp.error_rate, ERROR_LEVEL, ERROR_TOLERANCE),
+            error_rise: walk.error_rise(
+                self.ramp.error_rate,
+                error_level(self.arms.labelled),
+                ERROR_TOLERANCE,
+            ),
             rollback: self.rollback(walk, seen),
         }
     }

@@ -21,6 +21,7 @@ fn arms() -> Arms {
         canary: "v2".to_owned(),
         inputs: 1,
         answers: 1,
+        labelled: 0,
         answer_values: [VALUES; 2],
         stable_values: VALUES,
         unfit: None,
@@ -99,7 +100,7 @@ fn power_of_errors(rng: &mut Rng, panes: u64, rise: f64) -> f64 {
                 test.add(&pane[1], &pane[0], terms);
             }
         }
-        found += u32::from(test.p_value() <= ERROR_LEVEL);
+        found += u32::from(test.p_value() <= error_level(0));
     }
     f64::from(found) / f64::from(RUNS)
 }
