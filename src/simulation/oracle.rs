@@ -152,7 +152,7 @@ impl<'a> Reference<'a> {
         self.coverage.flushes += 1;
         let fits = |range: &SourceRange| match next(range) {
             _ if self.is_unread(range, marker.init) => true,
-            Some(next) => next == range.from && range.from <= range.to,
+            Some(next) => self.is_present(range) && next == range.from && range.from <= range.to,
             None => marker.init && !self.topic_ids.contains_key(&range.partition),
         };
         let clean = deltas == marker.n_deltas_here && marker.sources.iter().all(fits);
@@ -167,6 +167,11 @@ impl<'a> Reference<'a> {
     fn is_unread(&self, range: &SourceRange, init: bool) -> bool {
         let of_another = self.topic_ids.get(&range.partition).is_some_and(|known| *known != range.topic_uuid);
         of_another && range.from == range.to && !init
+    }
+
+    /// Whether the partition goes by this range's topic, and not by one that was made again since.
+    fn is_present(&self, range: &SourceRange) -> bool {
+        self.topic_ids.get(&range.partition) == Some(&range.topic_uuid)
     }
 
     fn pass(&mut self, range: &SourceRange, init: bool, clean: bool) {
