@@ -52,6 +52,8 @@ fn run(name: &str, keeps: bool) -> Option<Run> {
     let traffic = Traffic::start(&broker, &bench.events, 4, 400);
     std::thread::sleep(Duration::from_secs(25));
     proxy.rest();
+    // A hole is told by what comes behind it.
+    std::thread::sleep(Duration::from_secs(6));
     traffic.stop();
     settle(&bench, keeps);
     let verdict = oracle::judge(&bench, &receiver);
