@@ -67,16 +67,11 @@ fn arm(version: u32, random: &mut fastrand::Rng) -> ArmWindow {
     });
     ArmWindow {
         version: VersionIndex { model: 0, version },
-        stable_events: 0,
-        canary_events: 0,
         unset_events: EVENTS,
-        mixed_roles: false,
-        service: Default::default(),
-        labels: Default::default(),
         series: series.collect(),
         panes: 1,
         complete: true,
-        revision: 0,
+        ..ArmWindow::default()
     }
 }
 

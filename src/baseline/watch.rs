@@ -59,7 +59,7 @@ pub struct WatchedSeries {
 }
 
 /// Where a version stands in a [`Watch`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct VersionIndex {
     pub model: u32,
     pub version: u32,

@@ -5,6 +5,7 @@ pub mod baseline;
 pub mod check;
 pub mod demo;
 pub mod evaluate;
+mod model_args;
 pub mod noise;
 mod output;
 pub mod panes;

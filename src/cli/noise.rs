@@ -1,7 +1,8 @@
 //! `tidegate noise`: what is usual of live traffic, for a person to accept.
 
+use super::model_args::ModelArgs;
 use super::output;
-use super::panes::{LIMIT, find_model, pane_ms, refuse, time};
+use super::panes::{LIMIT, pane_ms, refuse, time};
 use super::table::render;
 use crate::baseline::{LEAST_PSI, LEAST_TOLERANCE, Rollout, SCALES, Tolerance, WatchedModel, WatchedVersion};
 use crate::config::{self, Config};
@@ -10,7 +11,6 @@ use crate::http::archive::{Archive, PanesError, PanesQuery, Parts};
 use crate::judge::noise::{UsualTraffic, samples, sums, usual};
 use crate::pipeline::TopicArchive;
 use anyhow::{anyhow, bail};
-use std::path::PathBuf;
 
 const DAY_MS: i64 = 86_400_000;
 /// Records of one reading: a week of 1,500 series. What is kept of them is bounded by [`MOST_BYTES`] first.
@@ -25,14 +25,8 @@ const MOST_BYTES: usize = 256 << 20;
 /// first: what went wrong in them would be accepted too.
 #[derive(Debug, clap::Args)]
 pub struct NoiseArgs {
-    /// The configuration file (TOML)
-    config: PathBuf,
-    /// Name of the model
-    #[arg(long)]
-    model: String,
-    /// Its namespace, when several have a model of this name
-    #[arg(long)]
-    namespace: Option<String>,
+    #[command(flatten)]
+    of: ModelArgs,
     /// The version that serves, when the configuration leaves it open
     #[arg(long)]
     version: Option<String>,
@@ -52,7 +46,7 @@ pub struct NoiseArgs {
 /// # Errors
 /// When the model or the version is unknown, Kafka cannot be read, or there is too little or too much traffic.
 pub fn run(args: &NoiseArgs) -> anyhow::Result<u8> {
-    let loaded = config::load(&args.config).and_then(|config| {
+    let loaded = config::load(&args.of.config).and_then(|config| {
         let watch = config::load_watch(&config)?;
         Ok((config, watch))
     });
@@ -60,7 +54,7 @@ pub fn run(args: &NoiseArgs) -> anyhow::Result<u8> {
         Ok(loaded) => loaded,
         Err(errors) => return Ok(refuse(&errors)),
     };
-    let (index, _) = find_model(&config, &args.model, args.namespace.as_deref())?;
+    let (index, _) = args.of.find(&config)?;
     let now = EventTime(jiff::Timestamp::now().as_millisecond());
     let archive = TopicArchive::new(&config, LIMIT).keeping(MOST_BYTES);
     output::print(&propose(args, &config, &watch.models[index], &archive, now)?)?;
@@ -106,7 +100,7 @@ fn propose(
             until.to_rfc3339()
         );
     }
-    Ok(table(&found) + &fragment(&args.model, version, (from, until), &found))
+    Ok(table(&found) + &fragment(&args.of.model, version, (from, until), &found))
 }
 
 fn too_many(error: PanesError) -> anyhow::Error {

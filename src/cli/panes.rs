@@ -2,6 +2,7 @@
 
 mod other_tools;
 
+use super::model_args::ModelArgs;
 use super::output;
 use super::table::{percent, render};
 use crate::baseline::{Watch, WatchedModel, WatchedVersion};
@@ -21,7 +22,6 @@ use crate::judge::window::ModelWindow;
 use crate::pipeline::TopicArchive;
 use anyhow::{Context, anyhow, bail};
 use other_tools::Tool;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long one reading of the panes may take.
@@ -38,14 +38,8 @@ const JUDGE_LIMIT: usize = 200_000;
 /// thresholds need to be reached once only.
 #[derive(Debug, clap::Args)]
 pub struct PanesArgs {
-    /// The configuration file (TOML)
-    config: PathBuf,
-    /// Name of the model
-    #[arg(long)]
-    model: String,
-    /// Its namespace, when several have a model of this name
-    #[arg(long)]
-    namespace: Option<String>,
+    #[command(flatten)]
+    of: ModelArgs,
     /// One version only
     #[arg(long)]
     version: Option<String>,
@@ -109,13 +103,13 @@ fn length(text: &str) -> Result<u32, String> {
 /// When the model, the version or the series is unknown, a time is none, Kafka cannot be read, or there is too much
 /// to print.
 pub fn run(args: PanesArgs) -> anyhow::Result<u8> {
-    let config = match config::load(&args.config) {
+    let config = match config::load(&args.of.config) {
         Ok(config) => config,
         Err(errors) => return Ok(refuse(&errors)),
     };
     let archive = TopicArchive::new(&config, LIMIT);
     if args.judge {
-        configured_version(&args, model(&args, &config)?.1, "")?;
+        configured_version(&args, args.of.find(&config)?.1, "")?;
         let watch = match config::load_watch(&config) {
             Ok(watch) => watch,
             Err(errors) => return Ok(refuse(&errors)),
@@ -129,7 +123,7 @@ pub fn run(args: PanesArgs) -> anyhow::Result<u8> {
             Ok(watch) => watch,
             Err(errors) => return Ok(refuse(&errors)),
         };
-        known_series(&args, &watch.models[model(&args, &config)?.0], series)?;
+        known_series(&args, &watch.models[args.of.find(&config)?.0], series)?;
     }
     if args.json {
         output::print_json(&serde_json::json!({ "panes": panes }))?;
@@ -152,7 +146,7 @@ pub(super) fn counted(
 ) -> anyhow::Result<Vec<PaneView>> {
     let panes = views(&archive.panes(&query(args, config)?)?);
     if panes.is_empty() {
-        configured_version(args, model(args, config)?.1, ", and no pane of this time is of it")?;
+        configured_version(args, args.of.find(config)?.1, ", and no pane of this time is of it")?;
     }
     Ok(panes)
 }
@@ -196,27 +190,6 @@ pub(super) fn known_series(args: &PanesArgs, model: &WatchedModel, series: &str)
     )
 }
 
-fn model<'a>(args: &PanesArgs, config: &'a Config) -> anyhow::Result<(usize, &'a ModelConfig)> {
-    find_model(config, &args.model, args.namespace.as_deref())
-}
-
-/// A configured model and its place among them.
-pub(super) fn find_model<'a>(
-    config: &'a Config,
-    name: &str,
-    namespace: Option<&str>,
-) -> anyhow::Result<(usize, &'a ModelConfig)> {
-    let fits = |(_, model): &(usize, &ModelConfig)| {
-        model.id.name == name && namespace.is_none_or(|one| one == model.id.namespace)
-    };
-    let found: Vec<(usize, &ModelConfig)> = config.models.iter().enumerate().filter(fits).collect();
-    match found[..] {
-        [one] => Ok(one),
-        [] => bail!("model {name} is not configured"),
-        _ => bail!("several namespaces have a model {name}: add --namespace"),
-    }
-}
-
 /// Reads a time, or says what would be one: the text with what it lacks, where that makes one.
 pub(super) fn time(option: &str, text: &str) -> anyhow::Result<EventTime> {
     EventTime::parse_rfc3339(text).map_err(|_| {
@@ -239,7 +212,7 @@ fn times(args: &PanesArgs) -> anyhow::Result<(EventTime, EventTime)> {
 fn query(args: &PanesArgs, config: &Config) -> anyhow::Result<PanesQuery> {
     let (from, to) = times(args)?;
     Ok(PanesQuery {
-        model: model(args, config)?.1.id.clone(),
+        model: args.of.find(config)?.1.id.clone(),
         version: args.version.clone(),
         series: args.series.clone(),
         parts: Parts::Between { length: args.length, from, to },
@@ -287,7 +260,7 @@ fn sum(
     archive: &dyn Archive,
 ) -> anyhow::Result<(ModelWindow, u64)> {
     let (from, to) = times(args)?;
-    let (index, model) = model(args, config)?;
+    let (index, model) = args.of.find(config)?;
     let pane_ms = pane_ms(config)?;
     if from.0.rem_euclid(pane_ms) != 0 || to.0.rem_euclid(pane_ms) != 0 {
         let floor = |time: EventTime| time.pane_start(pane_ms).to_rfc3339();

@@ -1,48 +1,40 @@
 //! Distances that are shown beside KS and PSI, and where the window's values lie.
 
-use super::measure::SeriesMeasurement;
+use super::measure::{SeriesMeasurement, Side};
 use super::plan::SeriesPlan;
 use super::report::{QuantilesReport, Reference, WassersteinReport};
 use super::window::SeriesCounts;
 use crate::cells::{Grid, NumericGrid, Sums};
-use crate::stats::wasserstein::{self, Side};
-use crate::stats::{Counted, divergence, quantile};
+use crate::stats::{divergence, quantile, wasserstein};
 
 /// The interquartile range of a normal distribution with standard deviation 1.
 const NORMAL_IQR: f64 = 1.349;
 /// The quantiles of a report.
 const LEVELS: [f64; 5] = [0.05, 0.25, 0.5, 0.75, 0.95];
 
-/// Counts of both sides: per cell of the grid, and on PSI's bins.
-pub(super) struct Sides<'a> {
-    pub reference: Option<Counted<'a>>,
-    /// Where they are known.
-    pub reference_sums: Option<&'a Sums>,
-    pub window: Option<Counted<'a>>,
-    /// All that was counted of the window.
-    pub counts: &'a SeriesCounts,
-    pub reference_bins: &'a [u64],
-    pub window_bins: &'a [u64],
-}
-
 /// Fills in the distances of a measurement; quantiles and the mean, which are of the window alone, beside the baseline
 /// only.
-pub(super) fn measure(measurement: &mut SeriesMeasurement, plan: &SeriesPlan, sides: &Sides<'_>) {
-    measurement.hellinger = divergence::hellinger(sides.reference_bins, sides.window_bins);
-    measurement.total_variation = divergence::total_variation(sides.reference_bins, sides.window_bins);
+pub(super) fn measure(
+    measurement: &mut SeriesMeasurement,
+    plan: &SeriesPlan,
+    counts: &SeriesCounts,
+    (reference, window): (Side<'_>, Side<'_>),
+) {
+    measurement.hellinger = divergence::hellinger(reference.shown, window.shown);
+    measurement.total_variation = divergence::total_variation(reference.shown, window.shown);
     let Grid::Numeric(grid) = &*plan.reference.grid else { return };
     let cuts = grid.cuts();
     if measurement.reference == Reference::Baseline {
-        measurement.quantiles = Some(quantiles(cuts, &sides.counts.cells, measurement.n));
-        measurement.mean = mean(grid, sides.counts, measurement.n);
+        measurement.quantiles = Some(quantiles(cuts, &counts.cells, measurement.n));
+        measurement.mean = mean(grid, counts, measurement.n);
     }
-    let Some((reference, window)) = sides.reference.zip(sides.window) else { return };
-    let by_sums = |sums| {
-        let reference = Side { counts: reference, sums };
-        wasserstein::from_sums(grid, reference, Side { counts: window, sums: &sides.counts.sums })
+    let Some((of_reference, of_window)) = reference.counted.zip(window.counted) else { return };
+    let by_sums = |(sums, of_live): (&Sums, &Sums)| {
+        let reference = wasserstein::Side { counts: of_reference, sums };
+        wasserstein::from_sums(grid, reference, wasserstein::Side { counts: of_window, sums: of_live })
     };
-    let found =
-        sides.reference_sums.and_then(by_sums).or_else(|| wasserstein::from_counts(cuts, reference, window));
+    let found = reference.sums.zip(window.sums).and_then(by_sums);
+    let found = found.or_else(|| wasserstein::from_counts(cuts, of_reference, of_window));
     measurement.wasserstein = found.map(|found| WassersteinReport {
         lower: found.lower,
         upper: found.upper,

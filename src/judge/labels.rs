@@ -41,17 +41,16 @@ pub(super) struct Labelled<'a> {
 }
 
 impl Labelled<'_> {
-    fn accuracy(&self, output: &str) -> Option<Estimate> {
+    fn find(&self, output: &str) -> Option<&Confusion> {
         let is_of = |one: &&OutputLabels| {
             self.watched.series.get(one.series).is_some_and(|series| series.reference.name == output)
         };
-        let confusion = &self.outputs.iter().find(is_of)?.confusion;
-        accuracy(right(confusion), confusion.labelled(), ALPHA)
+        self.outputs.iter().find(is_of).map(|one| &one.confusion)
     }
 }
 
-fn right(confusion: &Confusion) -> u64 {
-    (0..confusion.classes()).map(|class| confusion.right(class)).sum()
+fn accuracy_of(confusion: &Confusion) -> Option<Estimate> {
+    accuracy(confusion.all_right(), confusion.labelled(), ALPHA)
 }
 
 /// What a report says of them; `stable`: those that they are compared with.
@@ -62,16 +61,15 @@ pub(super) fn report(of: Labelled<'_>, stable: Option<Labelled<'_>>) -> Vec<Labe
         let confusion = &labels.confusion;
         let counts: Vec<ClassCounts> =
             (0..confusion.classes()).map(|class| counts(confusion, class)).collect();
+        let own = accuracy_of(confusion);
+        let of_stable = stable.and_then(|stable| accuracy_of(stable.find(&reference.name)?));
         Some(LabelReport {
             output: reference.name.clone(),
             answers: labels.answers,
             labelled: confusion.labelled(),
             unusable: confusion.unusable(),
-            accuracy: of.accuracy(&reference.name).map(ratio),
-            accuracy_difference: stable.and_then(|stable| {
-                let other = stable.accuracy(&reference.name)?;
-                of.accuracy(&reference.name).map(|own| apart(difference(own, other)))
-            }),
+            accuracy: own.map(ratio),
+            accuracy_difference: own.zip(of_stable).map(|(own, other)| apart(difference(own, other))),
             macro_f1: macro_f1(&counts),
             classes: classes(&reference.grid, &counts),
         })

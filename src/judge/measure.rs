@@ -4,7 +4,7 @@
 use super::arms::{self, Arms};
 use super::differences::{self, ArmDifferences};
 use super::dispersion::Dispersion;
-use super::distances::{self, Sides};
+use super::distances;
 use super::labels::{self, OutputLabels};
 use super::plan::{MeasurePlan, SeriesPlan, Usual, VersionPlan};
 use super::rates::{self, RateMeasurement};
@@ -13,6 +13,7 @@ use super::service::Service;
 use super::verdict;
 use super::window::{ArmWindow, ModelWindow, SeriesCounts};
 use crate::baseline::VersionIndex;
+use crate::cells::Sums;
 use crate::event::{Role, SeriesKind, SeriesOf};
 use crate::stats::psi::Shares;
 use crate::stats::rates::Rate;
@@ -169,13 +170,19 @@ fn measure_series<'a>(
     if counts.cells.len() != plan.reference.counts.len() {
         return None;
     }
-    let folded = plan.bins.fold(&counts.cells);
-    // Every cell is in a bin.
-    let n = folded.iter().sum();
-    into.push(against_baseline(plan, counts, n, &folded, (scale, phi)));
-    rates::measure(plan, counts, n, phi, into);
+    let binned = Binned::new(plan, counts);
+    let window = binned.side();
+    let blank = || SeriesMeasurement { phi, ..without_statistics(plan, counts, window.n) };
+    let beside_training = SeriesMeasurement { usual: plan.usual(scale), ..blank() };
+    into.push(compare(plan, counts, (of_training(plan), window), plan.exact, beside_training));
+    rates::measure(plan, counts, window.n, phi, into);
     let other = stable.and_then(|stable| on_the_same_grid(plan, stable));
-    into.extend(other.map(|other| against_stable(plan, counts, n, &folded, other, phi)));
+    if let Some(other) = other {
+        // On the baseline's bins, with stable in the same panes as the reference.
+        let beside_stable = SeriesMeasurement { reference: Reference::Stable, ..blank() };
+        let binned = Binned::new(plan, other);
+        into.push(compare(plan, counts, (binned.side(), window), false, beside_stable));
+    }
     other
 }
 
@@ -186,76 +193,72 @@ pub(super) fn on_the_same_grid<'a>(plan: &SeriesPlan, (version, arm): Arm<'a>) -
     arm.series.get(position).filter(|counts| same && counts.cells.len() == plan.reference.counts.len())
 }
 
-fn against_baseline(
-    plan: &SeriesPlan,
-    counts: &SeriesCounts,
-    n: u64,
-    folded: &[u64],
-    (scale, phi): (u32, f64),
-) -> SeriesMeasurement {
-    let mut measurement = without_statistics(plan, counts, n);
-    measurement.phi = phi;
-    measurement.usual = plan.usual(scale);
-    measurement.m = plan.m;
-    let reference = Counted::of_total(&plan.reference.counts, plan.m);
-    let window = Counted::of_total(&counts.cells, n);
-    if plan.reference.kind == SeriesKind::Numeric {
-        measurement.ks = ks_report(reference, window, plan.exact, n, plan.m);
-    }
-    measurement.psi = psi_report(&plan.folded, folded, n, plan.m);
-    measurement.js = jensen_shannon::distance(&plan.folded, folded);
-    match &plan.values {
-        Some((bins, reference)) => judge_shares(&mut measurement, reference, &bins.fold(&counts.cells)),
-        None => judge_shares(&mut measurement, &plan.folded, folded),
-    }
-    let sides = Sides {
-        reference,
-        window,
-        counts,
-        reference_sums: plan.sums.as_ref(),
-        reference_bins: &plan.folded,
-        window_bins: folded,
-    };
-    distances::measure(&mut measurement, plan, &sides);
-    measurement
+/// One side of a comparison.
+#[derive(Clone, Copy)]
+pub(super) struct Side<'a> {
+    pub counted: Option<Counted<'a>>,
+    /// Values.
+    pub n: u64,
+    /// Their counts on the bins that distances of shares are shown on.
+    pub shown: &'a [u64],
+    /// Those on the bins that a budget judges.
+    judged: &'a [u64],
+    /// The sums of the values, where they are known.
+    pub sums: Option<&'a Sums>,
 }
 
-/// The canary on the baseline's bins, with stable in the same panes as the reference.
-fn against_stable(
+fn of_training(plan: &SeriesPlan) -> Side<'_> {
+    Side {
+        counted: Counted::of_total(&plan.reference.counts, plan.m),
+        n: plan.m,
+        shown: &plan.folded,
+        judged: plan.values.as_ref().map_or(&plan.folded, |(_, folded)| folded),
+        sums: plan.sums.as_ref(),
+    }
+}
+
+/// Live counts on the bins of a baseline.
+struct Binned<'a> {
+    counts: &'a SeriesCounts,
+    shown: Vec<u64>,
+    by_value: Option<Vec<u64>>,
+}
+
+impl<'a> Binned<'a> {
+    fn new(plan: &SeriesPlan, counts: &'a SeriesCounts) -> Binned<'a> {
+        let by_value = plan.values.as_ref().map(|(bins, _)| bins.fold(&counts.cells));
+        Binned { counts, shown: plan.bins.fold(&counts.cells), by_value }
+    }
+
+    fn side(&self) -> Side<'_> {
+        // Every cell is in a bin.
+        let n = self.shown.iter().sum();
+        Side {
+            counted: Counted::of_total(&self.counts.cells, n),
+            n,
+            shown: &self.shown,
+            judged: self.by_value.as_ref().unwrap_or(&self.shown),
+            sums: Some(&self.counts.sums),
+        }
+    }
+}
+
+/// Fills in the statistics of a measurement. `exact`: every value of the reference is a cut.
+fn compare(
     plan: &SeriesPlan,
     counts: &SeriesCounts,
-    n: u64,
-    folded: &[u64],
-    stable: &SeriesCounts,
-    phi: f64,
+    (reference, window): (Side<'_>, Side<'_>),
+    exact: bool,
+    mut measurement: SeriesMeasurement,
 ) -> SeriesMeasurement {
-    let mut measurement = without_statistics(plan, counts, n);
-    measurement.phi = phi;
-    measurement.reference = Reference::Stable;
-    let reference_bins = plan.bins.fold(&stable.cells);
-    measurement.m = reference_bins.iter().sum();
-    let reference = Counted::of_total(&stable.cells, measurement.m);
-    let window = Counted::of_total(&counts.cells, n);
+    measurement.m = reference.n;
     if plan.reference.kind == SeriesKind::Numeric {
-        measurement.ks = ks_report(reference, window, false, n, measurement.m);
+        measurement.ks = ks_report(reference, window, exact);
     }
-    measurement.psi = psi_report(&reference_bins, folded, n, measurement.m);
-    measurement.js = jensen_shannon::distance(&reference_bins, folded);
-    match &plan.values {
-        Some((bins, _)) => {
-            judge_shares(&mut measurement, &bins.fold(&stable.cells), &bins.fold(&counts.cells));
-        }
-        None => judge_shares(&mut measurement, &reference_bins, folded),
-    }
-    let sides = Sides {
-        reference,
-        window,
-        counts,
-        reference_sums: Some(&stable.sums),
-        reference_bins: &reference_bins,
-        window_bins: folded,
-    };
-    distances::measure(&mut measurement, plan, &sides);
+    measurement.psi = psi_report(reference.shown, window.shown, window.n, reference.n);
+    measurement.js = jensen_shannon::distance(reference.shown, window.shown);
+    judge_shares(&mut measurement, reference.judged, window.judged);
+    distances::measure(&mut measurement, plan, counts, (reference, window));
     measurement
 }
 
@@ -347,15 +350,9 @@ fn rarest(reference: &[u64], window: &[u64], phi: f64) -> Option<RareCategory> {
     Some(RareCategory { window: rate(window)?, reference: rate(reference)?, p_value: found.p_value, tests })
 }
 
-fn ks_report(
-    reference: Option<Counted<'_>>,
-    window: Option<Counted<'_>>,
-    exact: bool,
-    n: u64,
-    m: u64,
-) -> Option<KsReport> {
-    let found = ks::between(reference?, window?, exact)?;
-    let p_value = ks::p1(found.statistic, n, m, 0.0);
+fn ks_report(reference: Side<'_>, window: Side<'_>, exact: bool) -> Option<KsReport> {
+    let found = ks::between(reference.counted?, window.counted?, exact)?;
+    let p_value = ks::p1(found.statistic, window.n, reference.n, 0.0);
     Some(KsReport { statistic: found.statistic, upper: found.upper, p_value })
 }
 

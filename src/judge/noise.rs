@@ -1,12 +1,13 @@
 //! What is usual of a version's live traffic, out of stored panes and sums: δ0 and PSI0 for baselines that have no times
 //! (statistics.md §9.7).
 
+use super::history::TIERS;
 use super::stored::Part;
 use crate::baseline::{BaselineSeries, Tolerance, WatchedSeries, WatchedVersion};
-use crate::cells::{Grid, runs};
+use crate::cells::runs;
 use crate::event::EventTime;
-use crate::stats::own_blocks::OwnBlocks;
-use crate::stats::{ks, psi};
+use crate::stats::own_blocks::{OwnBlocks, distance};
+use crate::stats::psi;
 use crate::tally::of_number;
 use crate::tally::record::PaneRecord;
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,7 +84,7 @@ fn of_series(series: &BaselineSeries, records: &[&PaneRecord], pane_ms: i64) -> 
         return None;
     }
     let mut tolerances = Vec::new();
-    for scale in [1, 4, 16] {
+    for scale in TIERS.map(|panes| panes as u32) {
         let mut own = series.own_blocks(&whole);
         for record in records.iter().filter(|record| record.panes == scale) {
             add_block(&mut own, &[record], whole.len());
@@ -118,22 +119,14 @@ fn from_training(series: &BaselineSeries, whole: &[u64]) -> (f64, Option<f64>) {
     let bins = psi::Bins::new(series.shares(), &series.counts);
     let merged = psi::merge_sparse(&bins.fold(&series.counts), &bins.fold(whole));
     let index = merged.and_then(|(reference, window)| psi::psi(&reference, &window));
-    let distance = match &*series.grid {
-        Grid::Numeric(_) => ks::two_sample(&series.counts, whole, true).map_or(0.0, |found| found.statistic),
-        Grid::Categorical(_) | Grid::Boolean => {
-            let all = |counts: &[u64]| counts.iter().sum::<u64>().max(1) as f64;
-            let (m, n) = (all(&series.counts), all(whole));
-            let change = |(&r, &w): (&u64, &u64)| (r as f64 / m - w as f64 / n).abs();
-            series.counts.iter().zip(whole).map(change).fold(0.0, f64::max)
-        }
-    };
-    (distance, index)
+    (distance(series.shares(), &series.counts, whole), index)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::baseline::{LEAST_PSI, LEAST_TOLERANCE};
+    use crate::cells::Grid;
     use crate::judge::fixture::watched;
     use crate::tally::record::{Counts, RoleCount};
     use fastrand::Rng;

@@ -2,12 +2,10 @@
 
 use super::history::TIERS;
 use super::panes::{add_counts, empty, version_of};
-use super::service::Service;
 use super::window::{ArmWindow, ModelWindow, SeriesCounts};
 use crate::baseline::{VersionIndex, Watch};
 use crate::event::EventTime;
 use crate::tally::checked::add_counts_up;
-use crate::tally::labels::Labels;
 use crate::tally::of_number;
 use crate::tally::record::PaneRecord;
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,16 +85,9 @@ fn arm(watch: &Watch, version: VersionIndex) -> ArmWindow {
     let series = watch.version(version).series.iter();
     ArmWindow {
         version,
-        stable_events: 0,
-        canary_events: 0,
-        unset_events: 0,
-        mixed_roles: false,
-        service: Service::default(),
-        labels: Labels::default(),
         series: series.map(|series| empty(series.reference.grid.cells())).collect(),
-        panes: 0,
         complete: true,
-        revision: 0,
+        ..ArmWindow::default()
     }
 }
 

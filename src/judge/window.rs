@@ -32,7 +32,7 @@ impl SeriesCounts {
 }
 
 /// One version's part of a closed window.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ArmWindow {
     pub version: VersionIndex,
     /// Events of this version by the role they carried.

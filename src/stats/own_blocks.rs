@@ -86,12 +86,7 @@ impl<'a> OwnBlocks<'a> {
             self.whole.iter().zip(block).map(|(all, part)| all.checked_sub(*part)).collect();
         let Some((rest, m)) = rest.and_then(|rest| total(&rest).map(|m| (rest, m))) else { return };
         let (n, m) = (n as f64, m as f64);
-        let distance = if self.ordered() {
-            ks::two_sample(&rest, block, true).map_or(0.0, |ks| ks.statistic)
-        } else {
-            let change = |(&r, &w): (&u64, &u64)| (r as f64 / m - w as f64 / n).abs();
-            rest.iter().zip(block).map(change).fold(0.0, f64::max)
-        };
+        let distance = distance(self.shares, &rest, block);
         self.squares.push(distance * distance);
         self.inverse_sizes += 1.0 / n + 1.0 / m;
         let (reference, window) = (self.bins.fold(&rest), self.bins.fold(block));
@@ -138,6 +133,18 @@ impl<'a> OwnBlocks<'a> {
         });
         shares.map(|share| share * (1.0 - share)).fold(0.0, f64::max)
     }
+}
+
+/// How far two sets of counts on the same cells are apart, 0 to 1: the Kolmogorov–Smirnov distance; of categories the
+/// largest change of one's share. 0 where there is nothing to compare.
+pub fn distance(shares: Shares, reference: &[u64], window: &[u64]) -> f64 {
+    if shares != Shares::Categories {
+        return ks::two_sample(reference, window, true).map_or(0.0, |ks| ks.statistic);
+    }
+    let all = |counts: &[u64]| counts.iter().sum::<u64>().max(1) as f64;
+    let (m, n) = (all(reference), all(window));
+    let change = |(&r, &w): (&u64, &u64)| (r as f64 / m - w as f64 / n).abs();
+    reference.iter().zip(window).map(change).fold(0.0, f64::max)
 }
 
 /// What a share [`BEYOND`] of the values exceeds: the largest [`TAIL`] of them, continued exponentially. The values are

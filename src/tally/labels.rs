@@ -90,6 +90,11 @@ impl Confusion {
         self.pairs(class, class).saturating_sub(others)
     }
 
+    /// Labelled answers that are right, of all classes.
+    pub fn all_right(&self) -> u64 {
+        (0..self.classes).map(|class| self.right(class)).sum()
+    }
+
     /// Answers with a usable label.
     pub fn labelled(&self) -> u64 {
         self.pairs.iter().sum()

@@ -236,7 +236,7 @@ pub fn describe(opinions: &[Opinion]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::baseline::{Baseline, Rollout, VersionIndex, numeric_series};
+    use crate::baseline::{Baseline, Rollout, numeric_series};
     use crate::event::{EventTime, ModelId};
     use crate::judge::window::ArmWindow;
     use std::sync::Arc;
@@ -262,17 +262,11 @@ mod tests {
         values.iter().for_each(|value| cells[grid.rank_one(*value) as usize] += 1);
         let counts = SeriesCounts { cells, rows: values.len() as u64, ..SeriesCounts::default() };
         let arm = ArmWindow {
-            version: VersionIndex { model: 0, version: 0 },
-            stable_events: 0,
-            canary_events: 0,
             unset_events: values.len() as u64,
-            mixed_roles: false,
             series: vec![counts],
             panes: 1,
             complete: true,
-            revision: 0,
-            service: Default::default(),
-            labels: Default::default(),
+            ..ArmWindow::default()
         };
         let (start, end) = (EventTime(0), EventTime(60_000));
         let window = ModelWindow { model: 0, start, end, scale: 1, revised: false, arms: vec![arm] };

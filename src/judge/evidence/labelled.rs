@@ -107,7 +107,7 @@ pub(super) fn of_arm(version: &str, plan: &VersionPlan, arm: &ArmWindow) -> ArmL
         |(place, (series, counts)): (usize, (&SeriesPlan, &crate::judge::window::SeriesCounts))| {
             can_be_labelled(series).then_some(())?;
             let confusion = confusions.get(&place);
-            let right = confusion.map_or(0, |one| (0..one.classes()).map(|class| one.right(class)).sum());
+            let right = confusion.map_or(0, |one| one.all_right());
             let labelled = confusion.map_or(0, |one| one.labelled());
             Some((series.reference.name.clone(), LabelledAnswers { right, labelled, answers: counts.n() }))
         };

@@ -6,16 +6,15 @@
 
 use super::effect::{self, Effect};
 use super::{Excess, Judgement, Level};
+use crate::baseline::SCALES;
 use crate::event::SeriesKind;
 use crate::judge::measure::SeriesMeasurement;
 use crate::judge::plan::MeasurePlan;
 use crate::judge::report::{MeasuredOf, Reference};
 
 const DAY_MS: f64 = 86_400_000.0;
-/// Panes of the windows that are evaluated.
-const SCALES: [f64; 4] = [1.0, 4.0, 16.0, 64.0];
 /// Values a baseline needs for a verdict against it (statistics.md §9.3).
-const LEAST_BASELINE: u64 = 1_000;
+pub const LEAST_BASELINE: u64 = 1_000;
 /// A window that would not have shown an effect of this size says nothing: it is the limit of a severe drift. Of a series
 /// that usually strays by more than half of it, twice that.
 const LARGEST_BLIND_EFFECT: f64 = effect::SEVERE;
@@ -52,7 +51,7 @@ impl Budget {
     /// Shares a model's budget out over its tests of a day, with panes of `pane_ms`.
     pub fn new(config: &BudgetConfig, plan: &MeasurePlan, pane_ms: i64) -> Budget {
         let panes = DAY_MS / pane_ms.max(1) as f64;
-        let evaluations: f64 = SCALES.iter().map(|scale| panes / (scale / 4.0).max(1.0)).sum();
+        let evaluations: f64 = SCALES.iter().map(|scale| panes / (f64::from(*scale) / 4.0).max(1.0)).sum();
         let share = |(part, tests): (f64, u64)| {
             (config.false_alarms_per_day * part / (tests.max(1) as f64 * evaluations)).min(0.05)
         };

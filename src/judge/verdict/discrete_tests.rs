@@ -1,14 +1,12 @@
 //! Discrete series by simulation: the size of their test by value, and what only it sees.
 
 use super::{Budget, BudgetConfig, VerdictRules};
-use crate::baseline::{Baseline, Rollout, SeriesType, VersionIndex, WatchedModel, numeric_series};
+use crate::baseline::{Baseline, Rollout, SeriesType, WatchedModel, numeric_series};
 use crate::event::{EventTime, ModelId, SeriesOf};
 use crate::judge::dispersion::Dispersion;
 use crate::judge::measure::{SeriesMeasurement, measure};
 use crate::judge::plan::MeasurePlan;
-use crate::judge::service::Service;
 use crate::judge::window::{ArmWindow, ModelWindow, SeriesCounts};
-use crate::tally::labels::Labels;
 use fastrand::Rng;
 use std::sync::Arc;
 
@@ -71,17 +69,11 @@ fn measured(plan: &MeasurePlan, n: u64, mut live: impl FnMut() -> usize) -> Seri
     let mut counts = SeriesCounts { cells: vec![0; 2 * VALUES + 1], rows: n, ..SeriesCounts::default() };
     (0..n).for_each(|_| counts.cells[2 * live() + 1] += 1);
     let arm = ArmWindow {
-        version: VersionIndex { model: 0, version: 0 },
         stable_events: n,
-        canary_events: 0,
-        unset_events: 0,
-        mixed_roles: false,
-        service: Service::default(),
-        labels: Labels::default(),
         series: vec![counts],
         panes: 1,
         complete: true,
-        revision: 0,
+        ..ArmWindow::default()
     };
     let (start, end) = (EventTime(0), EventTime(60_000));
     let window = ModelWindow { model: 0, start, end, scale: 1, revised: false, arms: vec![arm] };

@@ -9,7 +9,7 @@ mod discrete_tests;
 mod effect;
 mod thresholds;
 
-pub use budget::{Budget, BudgetConfig, tests_of_values};
+pub use budget::{Budget, BudgetConfig, LEAST_BASELINE, tests_of_values};
 pub use effect::{DRIFT, PSI_LIMITS, SEVERE, psi_limits};
 pub use thresholds::Thresholds;
 

@@ -1,16 +1,11 @@
 //! What windows of a version show of its drift from training.
 
-use crate::baseline::WatchedVersion;
+use crate::baseline::{SCALES, WatchedVersion};
 use crate::event::SeriesOf;
 use crate::judge::report::MeasuredOf;
-use crate::judge::verdict::{Budget, DRIFT};
+use crate::judge::verdict::{Budget, DRIFT, LEAST_BASELINE};
 use crate::stats::bounds::{effective_size, fixed_critical_value, smallest_detectable};
 use serde::Serialize;
-
-/// Panes of the windows that are evaluated.
-const SCALES: [u32; 4] = [1, 4, 16, 64];
-/// Values a baseline needs for a verdict against it (statistics.md §9.3).
-const LEAST_BASELINE: u64 = 1_000;
 
 /// What a window of one scale shows with a power of .8. `None`: nothing, however large, or there is no such series.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

@@ -8,6 +8,7 @@ mod cases;
 mod canary;
 mod dependent;
 mod mixture;
+mod model;
 mod monitor;
 mod promotion;
 mod shipped;

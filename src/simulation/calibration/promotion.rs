@@ -1,22 +1,16 @@
 //! How much traffic it takes to call a healthy canary good, by what runs live (statistics.md §9.10).
 
 use super::mixture::{Drawn, Shape, Shown};
+use super::model::{PANE_MS, rules};
 use super::values::Normal;
-use crate::baseline::{Baseline, Rollout, VersionIndex, WatchedModel};
-use crate::event::{EventTime, ModelId, SeriesOf};
-use crate::judge::plan::MeasurePlan;
-use crate::judge::service::Service;
-use crate::judge::verdict::{Budget, BudgetConfig, VerdictRules};
+use crate::baseline::VersionIndex;
+use crate::event::{EventTime, SeriesOf};
+use crate::judge::verdict::BudgetConfig;
 use crate::judge::window::{ArmWindow, ModelWindow, SeriesCounts};
 use crate::policy::PolicyConfig;
 use crate::policy::action::Decision;
 use crate::policy::evaluate::{ModelMemory, ModelRules, evaluate};
 use crate::simulation::dice::Dice;
-use crate::tally::labels::Labels;
-use std::sync::Arc;
-
-const PANE_MS: i64 = 60_000;
-const VERSIONS: [&str; 2] = ["v1", "v2"];
 
 /// A canary that answers as stable does, one score to each request.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,27 +54,12 @@ impl Promotion {
 
     /// Two versions with baselines of their own, and the range of each.
     fn rules(&self, shape: &Shape, normal: &Normal, dice: &mut Dice) -> (ModelRules, [(f64, f64); 2]) {
-        let mut baseline = |version: &str| {
+        let [(stable, of_stable), (canary, of_canary)] = [(); 2].map(|()| {
             let drawn = shape.draw(normal, dice, (self.baseline, 0.0), None);
-            let (series, trained) = shape.baseline(normal, &[drawn], false);
-            let baseline = Baseline {
-                model: "scores".to_owned(),
-                version: version.to_owned(),
-                rows: self.baseline as u64,
-                created: EventTime(0),
-                held_out: true,
-                times: None,
-                series: vec![Arc::new(series)],
-            };
-            (Arc::new(baseline), trained)
-        };
-        let [(stable, of_stable), (canary, of_canary)] = VERSIONS.map(&mut baseline);
-        let id = ModelId { namespace: "default".to_owned(), name: "scores".to_owned() };
-        let rollout = Rollout::Fixed { stable: VERSIONS[0].to_owned(), canary: Some(VERSIONS[1].to_owned()) };
-        let watched = WatchedModel::new(id, rollout, &[stable, canary]).expect("there are baselines");
-        let plan = MeasurePlan::new(&watched);
-        let verdicts = VerdictRules::Budget(Budget::new(&BudgetConfig::default(), &plan, PANE_MS));
-        (ModelRules { plan, verdicts, policy: self.policy.clone() }, [of_stable, of_canary])
+            shape.baseline(normal, &[drawn], false)
+        });
+        let rules = rules(vec![vec![stable], vec![canary]], BudgetConfig::default(), self.policy.clone());
+        (rules, [of_stable, of_canary])
     }
 }
 
@@ -95,15 +74,10 @@ fn arm(version: usize, width: usize, drawn: &Drawn) -> ArmWindow {
     drawn.add_to(&mut counts.cells);
     ArmWindow {
         version: VersionIndex { model: 0, version: version as u32 },
-        stable_events: 0,
-        canary_events: 0,
         unset_events: drawn.rows(),
-        mixed_roles: false,
-        service: Service::default(),
-        labels: Labels::default(),
         series: vec![counts],
         panes: 1,
         complete: true,
-        revision: 0,
+        ..ArmWindow::default()
     }
 }

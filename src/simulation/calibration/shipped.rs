@@ -2,24 +2,19 @@
 //! all types in which nothing happens but the time of day.
 
 use super::mixture::{Drawn, Shape, shapes};
+use super::model::{PANE_MS, rules};
 use super::monitor::{Baseline as Training, Course, PANES_PER_DAY, SCALES, stride};
 use super::values::Normal;
-use crate::baseline::{Baseline, BaselineSeries, Rollout, VersionIndex, WatchedModel};
-use crate::event::{EventTime, ModelId};
-use crate::judge::plan::MeasurePlan;
+use crate::baseline::BaselineSeries;
+use crate::event::EventTime;
 use crate::judge::report::{Report, Verdict};
-use crate::judge::service::Service;
-use crate::judge::verdict::{Budget, BudgetConfig, VerdictRules};
+use crate::judge::verdict::BudgetConfig;
 use crate::judge::window::{ArmWindow, ModelWindow, SeriesCounts};
 use crate::policy::PolicyConfig;
-use crate::policy::evaluate::{Conclusion, ModelMemory, ModelRules, evaluate};
+use crate::policy::evaluate::{Conclusion, ModelMemory, evaluate};
 use crate::simulation::dice::Dice;
-use crate::tally::labels::Labels;
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-/// Milliseconds of a pane.
-const PANE_MS: i64 = 86_400_000 / PANES_PER_DAY as i64;
 /// When the live panes begin.
 const START: i64 = 1_800_000_000_000;
 
@@ -59,7 +54,8 @@ impl Shipped {
         };
         let (mut series, baselines): (Vec<Live>, Vec<BaselineSeries>) =
             shapes(normal).into_iter().map(|shape| self.train(shape, normal, dice)).unzip();
-        let rules = rules(baselines, tolerance);
+        let budget = BudgetConfig { tolerance, ..BudgetConfig::default() };
+        let rules = rules(vec![baselines], budget, PolicyConfig::default());
         let mut windows = Windows::new(&series);
         let (mut memory, mut counted) = (ModelMemory::default(), 0);
         for _ in 0..self.panes {
@@ -108,26 +104,6 @@ impl Live {
         let shift = self.course.next(normal, &mut self.dice);
         self.shape.draw(normal, &mut self.dice, (events, shift), Some(self.trained))
     }
-}
-
-/// One version, judged by a budget as by default.
-fn rules(series: Vec<BaselineSeries>, tolerance: f64) -> ModelRules {
-    let rows = series.first().map_or(0, |one| one.n() + one.missing);
-    let baseline = Baseline {
-        model: "quiet".to_owned(),
-        version: "v1".to_owned(),
-        rows,
-        created: EventTime(0),
-        held_out: true,
-        times: None,
-        series: series.into_iter().map(Arc::new).collect(),
-    };
-    let id = ModelId { namespace: "default".to_owned(), name: "quiet".to_owned() };
-    let rollout = Rollout::Fixed { stable: "v1".to_owned(), canary: None };
-    let watched = WatchedModel::new(id, rollout, &[Arc::new(baseline)]).expect("there is a baseline");
-    let plan = MeasurePlan::new(&watched);
-    let budget = Budget::new(&BudgetConfig { tolerance, ..BudgetConfig::default() }, &plan, PANE_MS);
-    ModelRules { plan, verdicts: VerdictRules::Budget(budget), policy: PolicyConfig::default() }
 }
 
 /// The last panes, and their sums on every scale.
@@ -179,17 +155,11 @@ impl Windows {
         let (sums, scale) = (&self.sums[at], SCALES[at]);
         let end = START + self.pushed as i64 * PANE_MS;
         let arm = ArmWindow {
-            version: VersionIndex { model: 0, version: 0 },
             stable_events: sums.first().map_or(0, |one| one.rows),
-            canary_events: 0,
-            unset_events: 0,
-            mixed_roles: false,
-            service: Service::default(),
-            labels: Labels::default(),
             series: sums.clone(),
             panes: scale as u32,
             complete: true,
-            revision: 0,
+            ..ArmWindow::default()
         };
         ModelWindow {
             model: 0,
