@@ -22,7 +22,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidegate::baseline::{Baseline, BaselineSeries, file};
-use tidegate::cells::{Grid, NumericGrid, runs};
+use tidegate::cells::{Grid, NumericGrid, Sums, runs};
 use tidegate::event::{EventTime, SeriesKind, SeriesOf};
 use tidegate::judge::{MergeState, ModelSpan, pane_key};
 use tidegate::tally::merge_partition;
@@ -168,7 +168,7 @@ impl Bench {
     /// How long the judge read, once it has all partitions.
     fn restored(&self) -> Option<Duration> {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let lines = log.lines().filter(|line| line.contains("judge: partitions assigned"));
+        let lines = log.lines().filter(|line| line.contains("judge: partitions taken out of Kafka"));
         let (mut partitions, mut took) = (0, 0);
         for line in lines {
             let fields = &serde_json::from_str::<serde_json::Value>(line).ok()?["fields"];
@@ -237,12 +237,15 @@ fn partition_of(model: &str) -> i32 {
     merge_partition("default", model, PARTITIONS as u32) as i32
 }
 
-/// [`EVENTS`] values, spread over the grid's ties.
+/// [`EVENTS`] values, spread over the grid's ties, with sums as of the first series.
 fn counts(seed: u64) -> Counts {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut cells = vec![0; 2 * CUTS + 1];
     (0..EVENTS).for_each(|_| cells[2 * random.usize(0..CUTS) + 1] += 1);
-    Counts { rows: EVENTS, cells: runs::encode(&cells), ..Counts::default() }
+    let grid = NumericGrid::new((0..CUTS).map(|cut| cut as f64).collect());
+    let sums = Sums::of_ties(grid.scale(), grid.cuts(), &cells).expect("every value is a cut");
+    let (sums, summed) = (sums.encode(), sums.values);
+    Counts { rows: EVENTS, cells: runs::encode(&cells), sums, summed, ..Counts::default() }
 }
 
 /// The records of all models' pane or sum, with their merge partitions.
