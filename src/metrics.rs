@@ -167,6 +167,12 @@ metrics! {
     http_connections_refused: IntCounter = "tidegate_http_connections_refused_total" [];
     /// Events that came after their pane was closed.
     late_events: IntCounterVec = "tidegate_late_events_total" ["outcome"];
+    /// Labels that came in events of their own and are joined with answers, by what became of them.
+    labels: IntCounterVec = "tidegate_labels_total" ["outcome"];
+    /// Answers without a label that could not wait for one.
+    answers_not_joined: IntCounterVec = "tidegate_answers_not_joined_total" ["outcome"];
+    /// Panes of versions whose answers had their time to be labelled: matured, or left out because not all is known.
+    label_panes: IntCounterVec = "tidegate_label_panes_total" ["outcome"];
     /// Panes closed before their time and marked incomplete, because the open ones held too much.
     panes_closed_early: IntCounter = "tidegate_panes_closed_early_total" [];
     /// Records of Tidegate's own topics that are not used: unreadable, of another format, or with impossible numbers.

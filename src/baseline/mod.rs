@@ -25,7 +25,7 @@ pub use error::BaselineError;
 pub(crate) use numeric::series as numeric_series;
 pub use recorded::{MAX_NUMBERS, MINORITY, RecordedBatch, RecordedChunk, Recording};
 pub use series_type::SeriesType;
-pub use watch::{Rollout, VersionIndex, Watch, WatchedModel, WatchedSeries, WatchedVersion};
+pub use watch::{LabelJoin, Rollout, VersionIndex, Watch, WatchedModel, WatchedSeries, WatchedVersion};
 
 use crate::cells::{Grid, Sums};
 use crate::event::{EventTime, SeriesKind, SeriesOf};

@@ -31,6 +31,27 @@ pub struct WatchedModel {
     pub id: ModelId,
     pub rollout: Rollout,
     pub versions: Vec<WatchedVersion>,
+    /// How labels that come in events of their own are joined; `None`: they are not.
+    pub labels: Option<LabelJoin>,
+}
+
+/// How labels are joined with the answers that they are of, by the id of the request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LabelJoin {
+    /// How long after its answer a label may come, in milliseconds of event time.
+    pub horizon_ms: i64,
+    /// Answers and labels that wait for each other at most, of all versions of the model.
+    pub max_pending: usize,
+    /// The share of the requests that is joined, above 0 and at most 1.
+    pub sample: f64,
+}
+
+impl LabelJoin {
+    /// Whether the request with this hash is joined: answers and labels are chosen alike.
+    pub fn takes(&self, request: u64) -> bool {
+        // The unit's bucket is in the other half.
+        f64::from(request as u32) < self.sample * 4_294_967_296.0
+    }
 }
 
 /// One watched version of a model.
@@ -128,7 +149,7 @@ impl WatchedModel {
             versions.push(watch_version(canary, owner, None));
         }
         mark_shared(&mut versions);
-        Some(WatchedModel { id, rollout, versions })
+        Some(WatchedModel { id, rollout, versions, labels: None })
     }
 }
 

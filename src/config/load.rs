@@ -71,24 +71,30 @@ pub fn parse(text: &str, origin: &Path, base_dir: &Path) -> Result<Config, Vec<C
 
 fn read_config(errors: &Errors, table: &DeTable, files: &Files) -> Config {
     let root = Reader::new(errors, String::new(), 0, Some(table));
+    let kafka = read_kafka(root.table("kafka"), files);
+    let topics = read_topics(root.table("topics"));
+    let windows = read_windows(root.table("windows"));
+    // After a restart, answers that wait for labels are read again from the tallies.
+    let taken = windows.lateness.saturating_add(2 * windows.pane);
+    let longest_horizon = topics.tallies_retention.saturating_sub(taken);
     let config = Config {
-        kafka: read_kafka(root.table("kafka"), files),
-        topics: read_topics(root.table("topics")),
-        windows: read_windows(root.table("windows")),
+        kafka,
+        topics,
+        windows,
         dead_letters: read_dead_letters(root.table("dead_letters")),
         http: read_http(root.table("http"), files),
-        models: read_models(&root, files),
+        models: read_models(&root, files, longest_horizon),
         notify: read_notify(root.table("notify"), files),
     };
     root.finish();
     config
 }
 
-fn read_models(root: &Reader, files: &Files) -> Vec<ModelConfig> {
+fn read_models(root: &Reader, files: &Files, longest_horizon: Duration) -> Vec<ModelConfig> {
     let mut models: Vec<ModelConfig> = Vec::new();
     for reader in root.tables("model") {
         let name = reader.find("name");
-        let model = read_model(reader, files);
+        let model = read_model(reader, files, longest_horizon);
         // Events carry no namespace, so the name alone must tell models apart.
         if let Some(name) = name.filter(|_| models.iter().any(|other| other.id.name == model.id.name)) {
             root.refuse(

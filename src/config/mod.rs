@@ -191,6 +191,8 @@ pub struct ModelConfig {
     pub verdicts: VerdictConfig,
     /// `[[model.noise]]`: what is usual of series, in place of what their baselines say.
     pub noise: Vec<crate::baseline::AcceptedNoise>,
+    /// `[model.labels]`: how labels that come in events of their own are joined; default: they are not.
+    pub labels: Option<crate::baseline::LabelJoin>,
     /// Most series of one version exported as gauges; beyond it only the aggregates. Default 200.
     pub max_exported_series: usize,
 }

@@ -1,5 +1,6 @@
 //! `[[model]]`: one watched model.
 
+mod labels;
 mod noise;
 
 use super::load::Files;
@@ -11,8 +12,10 @@ use crate::judge::verdict::{BudgetConfig, Thresholds};
 use crate::policy::action::Decision;
 use crate::policy::{Change, ExpectedChange, PolicyConfig};
 use std::path::PathBuf;
+use std::time::Duration;
 
-pub(super) fn read_model(reader: Reader, files: &Files) -> ModelConfig {
+/// `longest_horizon`: for how long labels can be waited for.
+pub(super) fn read_model(reader: Reader, files: &Files, longest_horizon: Duration) -> ModelConfig {
     let name = reader.string("name");
     if reader.find("name").is_none() {
         reader.missing("name", "the model's name, as events carry it");
@@ -26,6 +29,7 @@ pub(super) fn read_model(reader: Reader, files: &Files) -> ModelConfig {
         policy: read_policy(reader.table("policy"), read_expected(&reader)),
         verdicts: read_verdicts(&reader),
         noise: noise::read_noise(&reader),
+        labels: labels::read_labels(&reader, longest_horizon),
         max_exported_series: reader.integer("max_exported_series", 200, 0, 100_000) as usize,
     };
     reader.finish();

@@ -164,6 +164,10 @@ fn every_error_of_a_model_is_on_its_line_under_its_key() {
         ("thresholds.psi_warning = 0.05", "thresholds"),
         ("noise = [{ ks = { 1 = 0.1 } }]", "noise[0].series"),
         ("noise = [{ series = \"a\" }]", "noise[0].ks"),
+        ("labels = {}", "labels.horizon"),
+        ("labels = { horizon = \"6h\" }", "labels.horizon"),
+        ("labels = { horizon = \"1h\", max_pending = 999 }", "labels.max_pending"),
+        ("labels = { horizon = \"1h\", sample = 0.0 }", "labels.sample"),
         ("noise = [{ series = \"a\", ks = {} }]", "noise[0].ks"),
         ("noise = [{ series = \"a\", ks = { 2 = 0.1 } }]", "noise[0].ks.2"),
         ("noise = [{ series = \"a\", ks = { 4 = 1.5 } }]", "noise[0].ks.4"),
@@ -347,6 +351,9 @@ fn accepted_noise_is_laid_over_the_baselines_and_must_be_of_one_of_their_series(
     let said = |scale| amount.tolerance(scale).map(|one| (one.delta, one.psi));
     assert_eq!([1, 4, 16].map(said), [Some((0.07, Some(0.2))), None, Some((0.03, None))]);
     assert!(amount.traits.accepted && !series("age").traits.accepted && LEAST_PSI < 0.2);
+    let watch = read("labels = { horizon = \"5h\", sample = 0.25 }").expect("labels are kept so long");
+    let join = watch.models[0].labels.expect("labels are joined");
+    assert_eq!((join.horizon_ms, join.max_pending, join.sample), (18_000_000, 1_000_000, 0.25));
     let errors = read("noise = [{ series = \"amout\", ks = { 1 = 0.07 } }]").expect_err("no such series");
     assert_eq!(errors[0].key, "model[0].noise[0].series");
     assert!(

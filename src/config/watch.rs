@@ -19,7 +19,7 @@ pub fn load_watch(config: &Config) -> Result<Watch, Vec<ConfigError>> {
         }
         lay_noise_over(index, model, &mut baselines, &mut errors);
         match WatchedModel::new(model.id.clone(), model.rollout.clone(), &baselines) {
-            Some(watched) => watch.models.push(watched),
+            Some(watched) => watch.models.push(WatchedModel { labels: model.labels, ..watched }),
             None => errors.push(error(
                 Path::new(""),
                 format!("model[{index}].rollout.stable"),

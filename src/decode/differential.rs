@@ -22,8 +22,9 @@ mod generate;
 mod naive;
 mod producer;
 
-use super::tests::{ARRIVAL, decoder_of, event};
-use super::{Decoder, MAX_DEPTH, Table};
+use super::tests::{ARRIVAL, event, joining_decoder_of};
+use super::{Decoder, JoinLabel, MAX_DEPTH, Table};
+use crate::baseline::LabelJoin;
 use crate::event::fuzz::{cases, seed};
 use crate::event::{Outcome, SeriesKind, SeriesOf};
 use arrow::array::{Array, AsArray};
@@ -49,6 +50,9 @@ const SERIES: [(SeriesOf, &str, SeriesKind); 14] = [
     (SeriesOf::Prediction, "is_new", SeriesKind::Boolean),
 ];
 
+/// Every second request.
+const JOIN: Option<LabelJoin> = Some(LabelJoin { horizon_ms: 1_000, max_pending: 1_000, sample: 0.5 });
+
 fn cell(table: &Table, column: usize, row: usize) -> Cell {
     let column = &table.columns[column];
     let array = column.array.as_ref();
@@ -68,6 +72,11 @@ fn labels(table: &Table, row: usize) -> Vec<(u32, u16, Option<u16>)> {
     own.map(|pair| (pair.series, pair.predicted, pair.truth)).collect()
 }
 
+fn answers(table: &Table, row: usize) -> Vec<(u64, u32, u16)> {
+    let own = table.joins.answers.iter().filter(|answer| answer.row as usize == row);
+    own.map(|answer| (answer.request, answer.series, answer.predicted)).collect()
+}
+
 fn rows(table: &Table) -> Vec<Row> {
     let row = |at| Row {
         version: table.version.version,
@@ -76,6 +85,7 @@ fn rows(table: &Table) -> Vec<Row> {
         unit: table.units.value(at),
         cells: (0..table.columns.len()).map(|column| cell(table, column, at)).collect(),
         labels: labels(table, at),
+        answers: answers(table, at),
     };
     (0..table.times.len()).map(row).collect()
 }
@@ -87,21 +97,27 @@ struct Trio {
     tape_only: Decoder,
     /// The rows that the naive rules expect of the running batch.
     expected: Vec<Row>,
+    /// Likewise, the labels without an answer, by version.
+    alone: Vec<(u32, JoinLabel)>,
     batch: Vec<Vec<u8>>,
     cases: u64,
     accepted: u64,
+    /// Answers and labels that were handed on to be joined.
+    joined: (usize, usize),
 }
 
 impl Trio {
     fn new(seed: u64) -> Trio {
         Trio {
             seed,
-            both_tiers: decoder_of(&SERIES).without_pauses(),
-            tape_only: decoder_of(&SERIES).without_speculation(),
+            both_tiers: joining_decoder_of(&SERIES, JOIN).without_pauses(),
+            tape_only: joining_decoder_of(&SERIES, JOIN).without_speculation(),
             expected: Vec::new(),
+            alone: Vec::new(),
             batch: Vec::new(),
             cases: 0,
             accepted: 0,
+            joined: (0, 0),
         }
     }
 
@@ -114,13 +130,14 @@ impl Trio {
         let found = self.both_tiers.push(&payload, ARRIVAL);
         assert_eq!(found, self.tape_only.push(&payload, ARRIVAL), "{}", place());
         match (naive::read(&payload, &SERIES), found) {
-            (Ok((wanted, rows)), Ok(found)) => {
-                assert_eq!(found, wanted, "{}", place());
-                self.expected.extend(rows);
+            (Ok(read), Ok(found)) => {
+                assert_eq!(found, read.accepted, "{}", place());
+                self.expected.extend(read.rows);
+                self.alone.extend(read.alone.into_iter().map(|label| (found.version.version, label)));
                 self.accepted += 1;
             }
             (wanted, found) => {
-                let (wanted, found) = (wanted.map(|(head, _)| head), found.map_err(|one| one.outcome));
+                let (wanted, found) = (wanted.map(|read| read.accepted), found.map_err(|one| one.outcome));
                 assert_eq!(found, wanted, "{}", place());
             }
         }
@@ -140,11 +157,19 @@ impl Trio {
             assert_eq!((found.version, found.of, &found.times), (tape.version, tape.of, &tape.times));
             assert_eq!(found.units, tape.units, "{}", place());
             assert_eq!(found.labels, tape.labels, "{}", place());
+            assert_eq!(found.joins, tape.joins, "{}", place());
             for (found, tape) in found.columns.iter().zip(&tape.columns) {
                 assert_eq!(found.type_errors, tape.type_errors, "{}", place());
                 assert_eq!(found.array.to_data(), tape.array.to_data(), "{}", place());
             }
         }
+        let labels =
+            found.iter().flat_map(|table| table.joins.labels.iter().map(|one| (table.version.version, *one)));
+        self.alone.sort_by_key(|label| label.0);
+        assert_eq!(labels.collect::<Vec<_>>(), self.alone, "{}", place());
+        self.joined.0 += found.iter().map(|table| table.joins.answers.len()).sum::<usize>();
+        self.joined.1 += self.alone.len();
+        self.alone.clear();
         self.expected.sort_by_key(|row| (row.version, row.of));
         let found: Vec<Row> = found.iter().flat_map(rows).collect();
         assert_eq!(found.len(), self.expected.len(), "{}", place());
@@ -192,6 +217,7 @@ fn events_of_few_producers_are_decoded_by_their_shape() {
     run(&mut trio, cases(10), || (producer.plain(), producer.ends_batch()));
     assert_eq!(trio.accepted, trio.cases);
     assert!(trio.hit_share() > 0.9, "{}", trio.hit_share());
+    assert!(trio.joined.0 > 1_000 && trio.joined.1 > 1_000, "{:?}", trio.joined);
 }
 
 #[test]
@@ -214,12 +240,12 @@ fn damaged_events_of_few_producers_fare_as_by_the_tape_and_the_naive_rules() {
 
 fn both(features: &str) -> (Result<Vec<Row>, Outcome>, Result<Vec<Row>, Outcome>) {
     let payload = event(&format!(r#""features":{features}"#));
-    let mut decoder = decoder_of(&SERIES);
+    let mut decoder = joining_decoder_of(&SERIES, JOIN);
     let found = match decoder.push(payload.as_bytes(), ARRIVAL) {
         Ok(_) => Ok(decoder.take().iter().flat_map(rows).collect()),
         Err(rejection) => Err(rejection.outcome),
     };
-    (found, naive::read(payload.as_bytes(), &SERIES).map(|(_, rows)| rows))
+    (found, naive::read(payload.as_bytes(), &SERIES).map(|read| read.rows))
 }
 
 /// The cell of the numeric series `user.age`.

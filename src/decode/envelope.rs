@@ -2,7 +2,7 @@
 
 use super::section::width;
 use super::{Latency, Served};
-use crate::event::{EventTime, NO_UNIT, Outcome, Role, double_bucket, integer_bucket, unit_bucket};
+use crate::event::{EventTime, NO_UNIT, Outcome, Role, bucket_of, double_hash, integer_hash, unit_hash};
 use simd_json::{Node, StaticNode};
 
 /// What is wrong with an event, before it becomes a [`super::Rejection`].
@@ -77,14 +77,12 @@ impl<'tape, 'input> Envelope<'tape, 'input> {
     /// The bucket of the event's unit or, without one, of its request. A value that is neither a string nor a
     /// whole number counts as none.
     pub(super) fn unit(&self) -> u8 {
-        let bucket = |node: &Node<'_>| match node {
-            Node::String(text) => Some(unit_bucket(text.as_bytes())),
-            Node::Static(StaticNode::I64(number)) => Some(integer_bucket(i128::from(*number))),
-            Node::Static(StaticNode::U64(number)) => Some(integer_bucket(i128::from(*number))),
-            Node::Static(StaticNode::F64(number)) => double_bucket(*number),
-            _ => None,
-        };
-        self.unit.and_then(bucket).or_else(|| self.request_id.and_then(bucket)).unwrap_or(NO_UNIT)
+        self.unit.and_then(hash_of).or_else(|| self.request()).map_or(NO_UNIT, bucket_of)
+    }
+
+    /// The hash of the event's request, if it names one.
+    pub(super) fn request(&self) -> Option<u64> {
+        self.request_id.and_then(hash_of)
     }
 
     /// What it says of how it was served. `false`, 0 and the empty string are no errors.
@@ -149,6 +147,16 @@ impl<'tape, 'input> Envelope<'tape, 'input> {
             Some(_) => None,
         };
         time.map(Some).ok_or((Outcome::TimeOutOfBounds, "timestamp is neither RFC 3339 nor an epoch number"))
+    }
+}
+
+fn hash_of(node: &Node<'_>) -> Option<u64> {
+    match node {
+        Node::String(text) => Some(unit_hash(text.as_bytes())),
+        Node::Static(StaticNode::I64(number)) => Some(integer_hash(i128::from(*number))),
+        Node::Static(StaticNode::U64(number)) => Some(integer_hash(i128::from(*number))),
+        Node::Static(StaticNode::F64(number)) => double_hash(*number),
+        _ => None,
     }
 }
 

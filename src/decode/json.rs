@@ -62,7 +62,7 @@ impl Decoder {
             for (version, one) in watched.versions.iter().enumerate() {
                 let index = VersionIndex { model: model as u32, version: version as u32 };
                 versions.entry(one.version.clone()).or_insert(sections.len());
-                sections.push(VersionSections::new(&watched.id, index, one));
+                sections.push(VersionSections::new(watched, index, one));
             }
             models.insert(watched.id.name.clone(), versions);
         }
@@ -159,9 +159,12 @@ impl Decoder {
         }
         if let Some(predictions) = envelope.predictions {
             sections.predictions.append(&head.accepted, predictions);
-            if let Some(labels) = envelope.labels {
-                sections.labels.append(&sections.predictions, labels);
-            }
+        }
+        if sections.labels.are_read(envelope.labels.is_some(), envelope.predictions.is_some()) {
+            sections.labels.start();
+            envelope.labels.into_iter().for_each(|labels| sections.labels.read_tape(labels));
+            let predictions = envelope.predictions.map(|_| &sections.predictions);
+            sections.labels.keep(&head.accepted, envelope.request(), predictions);
         }
         Ok(head.accepted)
     }
@@ -199,9 +202,10 @@ impl Decoder {
         self.sections.iter_mut().flat_map(VersionSections::finish).collect()
     }
 
-    /// Rows that wait in the builders of all tables.
+    /// Rows that wait in the builders of all tables, and labels without a row.
     pub fn pending_rows(&self) -> usize {
-        self.sections.iter().map(|one| one.features.rows() + one.predictions.rows()).sum()
+        let rows = |one: &VersionSections| one.features.rows() + one.predictions.rows() + one.labels.alone();
+        self.sections.iter().map(rows).sum()
     }
 }
 

@@ -1,10 +1,14 @@
-//! Labels that came with their predictions: which cell an output's label is in, beside the cell of its answer. Keys
-//! follow the rules of predictions: the last of equal ones wins, nested objects flatten with dots.
+//! Labels: which cell an output's label is in, beside the cell of its answer. Keys follow the rules of predictions: the
+//! last of equal ones wins, nested objects flatten with dots.
+//!
+//! A label that does not come with its prediction is joined with it later, by the hash of the request: then the
+//! answers without a label are handed on, and the labels without an answer.
 
-use super::LabelPair;
+use super::joins::{JoinAnswer, JoinLabel, Joins};
 use super::scan::{plain_string, skip_space, skip_value};
 use super::section::{Names, Section, width};
-use crate::baseline::WatchedVersion;
+use super::{Accepted, LabelPair};
+use crate::baseline::{LabelJoin, WatchedVersion};
 use crate::cells::Grid;
 use crate::event::SeriesOf;
 use simd_json::{Node, StaticNode};
@@ -18,6 +22,9 @@ pub(super) struct Labels {
     /// Of the event being read, one for each output.
     truths: Vec<Truth>,
     pairs: Vec<LabelPair>,
+    /// How labels that come later are joined, if they are.
+    join: Option<LabelJoin>,
+    joins: Joins,
 }
 
 /// A categorical or boolean output.
@@ -73,7 +80,7 @@ impl Output {
 }
 
 impl Labels {
-    pub(super) fn new(watched: &WatchedVersion) -> Labels {
+    pub(super) fn new(watched: &WatchedVersion, join: Option<LabelJoin>) -> Labels {
         let mut outputs = Vec::new();
         let mut names = Vec::new();
         for (column, (series, one)) in watched.of(SeriesOf::Prediction).enumerate() {
@@ -84,27 +91,28 @@ impl Labels {
             }
         }
         let truths = vec![Truth::None; outputs.len()];
-        Labels { outputs, names: Names::new(names), truths, pairs: Vec::new() }
+        let (names, joins) = (Names::new(names), Joins::default());
+        Labels { outputs, names, truths, pairs: Vec::new(), join, joins }
     }
 
-    /// Whether there are outputs that can have a label.
-    pub(super) fn are_watched(&self) -> bool {
+    /// Whether an event has anything to be read here or handed on. `labels`, `predictions`: whether it carries them.
+    pub(super) fn are_read(&self, labels: bool, predictions: bool) -> bool {
         !self.outputs.is_empty()
+            && match self.join {
+                Some(_) => labels || predictions,
+                None => labels && predictions,
+            }
     }
 
-    /// Takes the labels of the event whose answers are the last row of `predictions`. `object` is the tape of an
-    /// object, its own node first.
-    pub(super) fn append(&mut self, predictions: &Section, object: &[Node<'_>]) {
-        if self.are_watched() {
-            self.start();
-            self.walk(None, object);
-            self.keep(predictions);
-        }
-    }
-
-    fn start(&mut self) {
+    /// An event begins, without labels so far.
+    pub(super) fn start(&mut self) {
         self.names.start_row();
         self.truths.fill(Truth::None);
+    }
+
+    /// Reads the labels of an event. `object` is the tape of an object, its own node first.
+    pub(super) fn read_tape(&mut self, object: &[Node<'_>]) {
+        self.walk(None, object);
     }
 
     fn walk(&mut self, parent: Option<&str>, object: &[Node<'_>]) {
@@ -135,9 +143,8 @@ impl Labels {
     }
 
     /// Reads the labels from the raw text of an object, which [`skip_value`] has passed. `None`: it takes the rules of
-    /// the tape. [`Labels::keep`] then takes what was read, once the predictions have their row.
+    /// the tape.
     pub(super) fn read(&mut self, object: &str) -> Option<()> {
-        self.start();
         let bytes = object.as_bytes();
         let mut at = skip_space(bytes, 1);
         while bytes.get(at)? != &b'}' {
@@ -157,24 +164,57 @@ impl Labels {
         Some(())
     }
 
-    /// Puts what was read beside the last row of `predictions`. An output without an answer in its cells has no use
-    /// for a label.
-    pub(super) fn keep(&mut self, predictions: &Section) {
+    /// Keeps what was read of `event`, once its `predictions`, if it has some, have their row. `request`: the hash of
+    /// its request.
+    pub(super) fn keep(&mut self, event: &Accepted, request: Option<u64>, predictions: Option<&Section>) {
+        let request = request.filter(|hash| self.join.is_some_and(|join| join.takes(*hash)));
+        match predictions {
+            Some(predictions) => self.keep_answers(predictions, request),
+            None => self.keep_alone(event, request),
+        }
+    }
+
+    /// Puts labels beside the answers in the last row of `predictions`. An output without an answer in its cells has no
+    /// use for a label.
+    fn keep_answers(&mut self, predictions: &Section, request: Option<u64>) {
         let Some(row) = predictions.rows().checked_sub(1) else { return };
+        for (output, truth) in self.outputs.iter().zip(&self.truths) {
+            let Some(predicted) = predictions.cell(output.column, row) else { continue };
+            let (row, series) = (row as u32, output.series);
+            let truth = match (truth, request) {
+                (Truth::Wrong, _) => None,
+                (Truth::Cell(cell), _) => Some(*cell),
+                (Truth::None, Some(request)) => {
+                    self.joins.answers.push(JoinAnswer { row, request, series, predicted });
+                    continue;
+                }
+                (Truth::None, None) => continue,
+            };
+            self.pairs.push(LabelPair { row, series, predicted, truth });
+        }
+    }
+
+    /// Labels whose answers came in another event, or will.
+    fn keep_alone(&mut self, event: &Accepted, request: Option<u64>) {
+        let Some(request) = request else { return };
         for (output, truth) in self.outputs.iter().zip(&self.truths) {
             let truth = match truth {
                 Truth::None => continue,
                 Truth::Wrong => None,
                 Truth::Cell(cell) => Some(*cell),
             };
-            if let Some(predicted) = predictions.cell(output.column, row) {
-                self.pairs.push(LabelPair { row: row as u32, series: output.series, predicted, truth });
-            }
+            let (time, series) = (event.time.0, output.series);
+            self.joins.labels.push(JoinLabel { time, request, series, truth });
         }
     }
 
-    /// The pairs of all rows so far.
-    pub(super) fn take(&mut self) -> Vec<LabelPair> {
-        take(&mut self.pairs)
+    /// The pairs of all rows so far, and what is to be joined.
+    pub(super) fn take(&mut self) -> (Vec<LabelPair>, Joins) {
+        (take(&mut self.pairs), take(&mut self.joins))
+    }
+
+    /// Labels without an answer that wait here.
+    pub(super) fn alone(&self) -> usize {
+        self.joins.labels.len()
     }
 }

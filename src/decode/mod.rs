@@ -9,6 +9,7 @@ mod category;
 mod builder;
 mod section;
 mod labels;
+mod joins;
 mod version;
 mod shape;
 mod learn;
@@ -17,6 +18,7 @@ mod envelope;
 mod json;
 pub mod recorded;
 
+pub use joins::{JoinAnswer, JoinLabel, Joins};
 pub use json::{Decoder, MAX_DEPTH, MAX_EVENT_BYTES};
 pub use table::{Column, LabelPair, Table};
 

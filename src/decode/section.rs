@@ -4,7 +4,7 @@
 //! predecessor the last time (producers keep their key order), and only then looked up by hash.
 
 use super::builder::Builder;
-use super::{Accepted, Table};
+use super::{Accepted, Joins, Table};
 use crate::baseline::{VersionIndex, WatchedVersion};
 use crate::event::SeriesOf;
 use arrow::array::{Int64Array, UInt8Array};
@@ -182,9 +182,9 @@ impl Section {
         self.columns.iter_mut().for_each(|column| column.clear(row));
     }
 
-    /// The rows so far as a table, if there are any; the builders are empty afterwards.
-    pub(super) fn finish(&mut self) -> Option<Table> {
-        if self.times.is_empty() {
+    /// The rows so far as a table, if there are any or it is wanted `empty` too; the builders are empty afterwards.
+    pub(super) fn finish(&mut self, empty: bool) -> Option<Table> {
+        if self.times.is_empty() && !empty {
             return None;
         }
         let rows = self.times.len();
@@ -193,6 +193,7 @@ impl Section {
         self.times.reserve(rows);
         self.units.reserve(rows);
         let columns = self.columns.iter_mut().map(|column| column.finish(rows)).collect();
-        Some(Table { version: self.version, of: self.of, times, units, columns, labels: Vec::new() })
+        let (version, of, joins) = (self.version, self.of, Joins::default());
+        Some(Table { version, of, times, units, columns, labels: Vec::new(), joins })
     }
 }

@@ -15,7 +15,7 @@ use super::scan::{plain_string, skip_value, skip_word};
 use super::shape::{Shape, Value};
 use super::version::VersionSections;
 use super::{Accepted, Latency, Served};
-use crate::event::{EventTime, NO_UNIT, Role, double_bucket, integer_bucket, unit_bucket};
+use crate::event::{EventTime, NO_UNIT, Role, bucket_of, double_hash, integer_hash, unit_hash};
 use std::ops::Range;
 
 /// The shapes that are kept: a few producers times a few versions.
@@ -78,19 +78,19 @@ struct Head<'a> {
     labels: Option<Range<usize>>,
 }
 
-/// A unit that is not hashed yet: a request's id is of use only where there is no unit.
+/// A unit that is not hashed yet: a request's id is of use only where there is no unit, or where labels are joined.
 #[derive(Clone, Copy)]
 enum Unit<'a> {
     Text(&'a str),
-    Bucket(u8),
+    Hash(u64),
 }
 
 impl Unit<'_> {
     #[inline]
-    fn bucket(self) -> u8 {
+    fn hash(self) -> u64 {
         match self {
-            Unit::Text(text) => unit_bucket(text.as_bytes()),
-            Unit::Bucket(bucket) => bucket,
+            Unit::Text(text) => unit_hash(text.as_bytes()),
+            Unit::Hash(hash) => hash,
         }
     }
 }
@@ -214,7 +214,7 @@ fn read_by(
             failed: head.failed,
             latency: head.latency,
         },
-        unit: head.unit.or(head.request_id).map_or(NO_UNIT, Unit::bucket),
+        unit: head.unit.or(head.request_id).map_or(NO_UNIT, |unit| bucket_of(unit.hash())),
         moves_watermark: shape.has_features || shape.has_predictions,
         foreign_namespace: head.foreign_namespace,
     };
@@ -223,21 +223,21 @@ fn read_by(
     }
     if shape.has_predictions {
         sections.predictions.keep_row(&accepted);
-        if head.labels.is_some() && sections.labels.are_watched() {
-            sections.labels.keep(&sections.predictions);
-        }
+    }
+    if sections.labels.are_read(head.labels.is_some(), shape.has_predictions) {
+        let request = head.request_id.map(Unit::hash);
+        sections.labels.keep(&accepted, request, shape.has_predictions.then_some(&sections.predictions));
     }
     Ok(accepted)
 }
 
-/// Reads the labels of an event with predictions. `None`: in doubt.
+/// Reads the labels of an event. `None`: in doubt.
 fn read_labels(shape: &Shape, text: &str, sections: &mut VersionSections, head: &Head<'_>) -> Option<()> {
-    match &head.labels {
-        Some(at) if shape.has_predictions && sections.labels.are_watched() => {
-            sections.labels.read(&text[at.clone()])
-        }
-        _ => Some(()),
+    if !sections.labels.are_read(head.labels.is_some(), shape.has_predictions) {
+        return Some(());
     }
+    sections.labels.start();
+    head.labels.as_ref().map_or(Some(()), |at| sections.labels.read(&text[at.clone()]))
 }
 
 fn walk<'a>(
@@ -335,8 +335,8 @@ fn read_unit(text: &str, at: usize) -> Option<(Option<Unit<'_>>, usize)> {
     match bytes.get(at)? {
         b'"' => plain_string(text, at).map(|(unit, end)| (Some(Unit::Text(unit)), end)),
         b'-' | b'0'..=b'9' => number::read(bytes, at).map(|(number, end)| match number {
-            Number::Integer(unit) => (Some(Unit::Bucket(integer_bucket(i128::from(unit)))), end),
-            Number::Double(unit) => (double_bucket(unit).map(Unit::Bucket), end),
+            Number::Integer(unit) => (Some(Unit::Hash(integer_hash(i128::from(unit)))), end),
+            Number::Double(unit) => (double_hash(unit).map(Unit::Hash), end),
         }),
         _ => skip_value(bytes, at).map(|end| (None, end)),
     }

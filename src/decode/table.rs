@@ -1,11 +1,12 @@
 //! The hand-over from decode to tally.
 
+use super::joins::Joins;
 use crate::baseline::VersionIndex;
 use crate::event::SeriesOf;
 use arrow::array::{ArrayRef, Int64Array, UInt8Array};
 
 /// Decoded rows of one version: all events of a batch that carried `features`, or all that carried
-/// `predictions`. Rows are in arrival order.
+/// `predictions`. Rows are in arrival order; there may be none beside labels that came by themselves.
 #[derive(Debug, Clone)]
 pub struct Table {
     pub version: VersionIndex,
@@ -18,6 +19,8 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// Labels that came with the rows of predictions, by row.
     pub labels: Vec<LabelPair>,
+    /// Of predictions, where labels are joined.
+    pub joins: Joins,
 }
 
 /// An answer and its label.

@@ -1,7 +1,7 @@
 use super::*;
-use crate::baseline::{Baseline, BaselineSeries, Rollout, Watch, WatchedModel};
+use crate::baseline::{Baseline, BaselineSeries, LabelJoin, Rollout, Watch, WatchedModel};
 use crate::cells::{Categories, Grid, NumericGrid, latency_cell};
-use crate::event::{ModelId, NO_UNIT, SeriesKind, SeriesOf, unit_bucket};
+use crate::event::{ModelId, NO_UNIT, SeriesKind, SeriesOf, bucket_of, unit_hash};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, UInt16Type};
 use std::sync::Arc;
@@ -35,6 +35,14 @@ pub(super) const BOUNDS: TimeBounds = TimeBounds { max_future_ms: 60_000, max_pa
 
 /// A decoder for the series in the versions `v1` and `v2` of the model `fraud`.
 pub(super) fn decoder_of(watched: &[(SeriesOf, &str, SeriesKind)]) -> Decoder {
+    joining_decoder_of(watched, None)
+}
+
+/// As [`decoder_of`], for models whose labels are joined so.
+pub(super) fn joining_decoder_of(
+    watched: &[(SeriesOf, &str, SeriesKind)],
+    labels: Option<LabelJoin>,
+) -> Decoder {
     let baseline = |version: &str| Baseline {
         model: "fraud".into(),
         version: version.into(),
@@ -47,7 +55,7 @@ pub(super) fn decoder_of(watched: &[(SeriesOf, &str, SeriesKind)]) -> Decoder {
     let id = ModelId { namespace: NAMESPACE.into(), name: "fraud".into() };
     let baselines = ["v1", "v2"].map(|version| Arc::new(baseline(version)));
     let model = WatchedModel::new(id, Rollout::Auto, &baselines).expect("two baselines");
-    Decoder::new(Arc::new(Watch { models: vec![model] }), BOUNDS)
+    Decoder::new(Arc::new(Watch { models: vec![WatchedModel { labels, ..model }] }), BOUNDS)
 }
 
 fn decoder() -> Decoder {
@@ -145,7 +153,7 @@ fn values_become_columns_and_wrong_types_are_counted_for_their_series() {
 #[test]
 fn a_unit_is_a_string_or_a_whole_number_and_the_request_takes_its_place() {
     let mut decoder = decoder();
-    let bucket = |unit: &str| unit_bucket(unit.as_bytes());
+    let bucket = |unit: &str| bucket_of(unit_hash(unit.as_bytes()));
     for (fields, expected) in [
         ("", NO_UNIT),
         (r#""unit":"user-77","#, bucket("user-77")),

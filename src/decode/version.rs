@@ -3,8 +3,8 @@
 use super::Table;
 use super::labels::Labels;
 use super::section::Section;
-use crate::baseline::{VersionIndex, WatchedVersion};
-use crate::event::{ModelId, SeriesOf};
+use crate::baseline::{VersionIndex, WatchedModel, WatchedVersion};
+use crate::event::SeriesOf;
 
 /// The names of a watched version and the builders of its tables.
 pub(super) struct VersionSections {
@@ -18,23 +18,28 @@ pub(super) struct VersionSections {
 }
 
 impl VersionSections {
-    pub(super) fn new(model: &ModelId, version: VersionIndex, watched: &WatchedVersion) -> VersionSections {
+    pub(super) fn new(
+        model: &WatchedModel,
+        version: VersionIndex,
+        watched: &WatchedVersion,
+    ) -> VersionSections {
         VersionSections {
-            namespace: model.namespace.clone(),
-            model_name: model.name.clone(),
+            namespace: model.id.namespace.clone(),
+            model_name: model.id.name.clone(),
             version_name: watched.version.clone(),
             version,
             features: Section::new(version, SeriesOf::Feature, watched),
             predictions: Section::new(version, SeriesOf::Prediction, watched),
-            labels: Labels::new(watched),
+            labels: Labels::new(watched, model.labels),
         }
     }
 
     /// The rows so far as tables, features first; the builders are empty afterwards.
     pub(super) fn finish(&mut self) -> impl Iterator<Item = Table> + use<> {
-        let labels = self.labels.take();
-        let predictions = self.predictions.finish().map(|table| Table { labels, ..table });
-        self.features.finish().into_iter().chain(predictions)
+        let (labels, joins) = self.labels.take();
+        let alone = !joins.labels.is_empty();
+        let predictions = self.predictions.finish(alone).map(|table| Table { labels, joins, ..table });
+        self.features.finish(false).into_iter().chain(predictions)
     }
 
     pub(super) fn section(&self, of: SeriesOf) -> &Section {

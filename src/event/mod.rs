@@ -6,7 +6,7 @@ mod time;
 mod unit;
 
 pub use time::{EventTime, TimeError};
-pub use unit::{NO_UNIT, UNIT_BUCKETS, double_bucket, integer_bucket, unit_bucket};
+pub use unit::{NO_UNIT, UNIT_BUCKETS, bucket_of, double_hash, integer_hash, unit_hash};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,6 @@
 //! Whom an event belongs to, as far as noise depends on it: events of one user are alike, so the spread
-//! between users, not between events, says how far chance goes. Users are told apart by 32 buckets.
+//! between users, not between events, says how far chance goes. Users are told apart by 32 buckets. The same
+//! hash tells requests apart, where labels are joined with the answers that they are of.
 
 /// Buckets that units are spread over.
 pub const UNIT_BUCKETS: usize = 32;
@@ -9,14 +10,14 @@ pub const NO_UNIT: u8 = UNIT_BUCKETS as u8;
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 const INCREMENT: u64 = 0xd1b5_4a32_d192_ed03;
 
-/// The bucket of a unit, below [`UNIT_BUCKETS`]: a hash of its bytes, the same on every machine and in every
-/// version, so that the counts of all replicas add up.
+/// The hash of a unit or a request: 64 bits of its bytes, the same on every machine and in every version, so
+/// that the counts of all replicas add up.
 ///
-/// The hash goes eight bytes (little-endian, the last ones filled up with zeros) at a time: each is XORed to
+/// It goes eight bytes (little-endian, the last ones filled up with zeros) at a time: each is XORed to
 /// the state, which begins as the length; the state is then multiplied by 9e3779b97f4a7c15 to 128 bits, whose
-/// halves are XORed, and d1b54a32d192ed03 is added. The bucket is the highest five bits.
+/// halves are XORed, and d1b54a32d192ed03 is added.
 #[inline]
-pub fn unit_bucket(unit: &[u8]) -> u8 {
+pub fn unit_hash(unit: &[u8]) -> u64 {
     let mut state = unit.len() as u64;
     let (words, rest) = unit.as_chunks::<8>();
     for word in words {
@@ -28,7 +29,13 @@ pub fn unit_bucket(unit: &[u8]) -> u8 {
         state = mixed(state, u64::from_le_bytes(word));
     }
     // The halves of one product are not far enough from each other for short units.
-    (mixed(state, 0) >> 59) as u8
+    mixed(state, 0)
+}
+
+/// The bucket of a unit, below [`UNIT_BUCKETS`]: the highest five bits of its hash.
+#[inline]
+pub fn bucket_of(hash: u64) -> u8 {
+    (hash >> 59) as u8
 }
 
 #[inline]
@@ -37,8 +44,8 @@ fn mixed(state: u64, word: u64) -> u64 {
     ((product >> 64) as u64 ^ product as u64).wrapping_add(INCREMENT)
 }
 
-/// [`unit_bucket`] of an integer: that of its decimal digits, so that `77` and `"77"` are one unit.
-pub fn integer_bucket(unit: i128) -> u8 {
+/// [`unit_hash`] of an integer: that of its decimal digits, so that `77` and `"77"` are one unit.
+pub fn integer_hash(unit: i128) -> u64 {
     let mut text = [0; 40];
     let mut start = text.len();
     let mut left = unit.unsigned_abs();
@@ -54,14 +61,14 @@ pub fn integer_bucket(unit: i128) -> u8 {
         start -= 1;
         text[start] = b'-';
     }
-    unit_bucket(&text[start..])
+    unit_hash(&text[start..])
 }
 
-/// [`integer_bucket`] of a double that is a whole number, as programs write integers of a column with gaps:
+/// [`integer_hash`] of a double that is a whole number, as programs write integers of a column with gaps:
 /// `77.0`. From 2^53 on a double may stand for several integers, and counts as none.
-pub fn double_bucket(unit: f64) -> Option<u8> {
+pub fn double_hash(unit: f64) -> Option<u64> {
     let is_whole = unit.trunc() == unit && unit.abs() < (1_u64 << 53) as f64;
-    is_whole.then(|| integer_bucket(unit as i128))
+    is_whole.then(|| integer_hash(unit as i128))
 }
 
 #[cfg(test)]
@@ -83,20 +90,20 @@ mod tests {
             ("0b1f6c9e-6a55-4f0e-9a37-0d0c1d0f7a11", 12),
         ];
         for (unit, bucket) in cases {
-            assert_eq!(unit_bucket(unit.as_bytes()), bucket, "{unit:?}");
+            assert_eq!(bucket_of(unit_hash(unit.as_bytes())), bucket, "{unit:?}");
         }
         for integer in [0, 7, -77, i128::from(i64::MIN), i128::from(u64::MAX), i128::MIN, i128::MAX] {
-            assert_eq!(integer_bucket(integer), unit_bucket(integer.to_string().as_bytes()), "{integer}");
+            assert_eq!(integer_hash(integer), unit_hash(integer.to_string().as_bytes()), "{integer}");
         }
     }
 
     #[test]
     fn a_double_is_the_integer_it_equals() {
         for (unit, integer) in [(77.0, 77), (-0.0, 0), (-9007199254740991.0, -9007199254740991)] {
-            assert_eq!(double_bucket(unit), Some(integer_bucket(integer)));
+            assert_eq!(double_hash(unit), Some(integer_hash(integer)));
         }
         for unit in [0.5, 9007199254740992.0, f64::NAN, f64::INFINITY] {
-            assert_eq!(double_bucket(unit), None);
+            assert_eq!(double_hash(unit), None);
         }
     }
 
@@ -112,11 +119,27 @@ mod tests {
         for (number, make) in makes.iter().enumerate() {
             let mut counts = [0_u64; UNIT_BUCKETS];
             let units = 64_000;
-            (0..units).for_each(|n| counts[usize::from(unit_bucket(make(n).as_bytes()))] += 1);
+            (0..units).for_each(|n| counts[usize::from(bucket_of(unit_hash(make(n).as_bytes())))] += 1);
             let expected = units as f64 / UNIT_BUCKETS as f64;
             let chi: f64 = counts.iter().map(|count| (*count as f64 - expected).powi(2) / expected).sum();
             // 31 degrees of freedom: above 72 once in 30,000 times by chance.
             assert!(chi < 72.0, "make {number}: {chi}, {counts:?}");
+        }
+    }
+
+    /// Requests of any make are told apart, also by the half of the hash that a sample is taken by.
+    #[test]
+    fn requests_have_hashes_of_their_own() {
+        let makes: [fn(u64) -> String; 3] =
+            [|n| n.to_string(), |n| format!("{n:032x}"), |n| format!("req-{n:08}-{:x}", n * 977)];
+        for make in makes {
+            let mut hashes: Vec<u64> = (0..200_000).map(|n| unit_hash(make(n).as_bytes())).collect();
+            let tenth = hashes.iter().filter(|hash| (**hash as u32) < u32::MAX / 10).count();
+            // Standard deviation 134.
+            assert!((19_300..20_700).contains(&tenth), "{tenth}");
+            hashes.sort_unstable();
+            hashes.dedup();
+            assert_eq!(hashes.len(), 200_000);
         }
     }
 }

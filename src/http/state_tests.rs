@@ -237,6 +237,8 @@ fn accuracy_and_coverage_are_shown_while_a_report_has_labels() {
     let (metrics, gauges) = (Metrics::new(), DriftGauges::new());
     let output = LabelReport {
         output: "class".to_owned(),
+        start: None,
+        end: None,
         answers: 200,
         labelled: 50,
         unusable: 0,

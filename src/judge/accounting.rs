@@ -5,7 +5,7 @@
 //! each other from the first one on (no hole), and that nothing was counted twice (never more records than
 //! offsets).
 
-use super::state::{MergeState, OffsetRange, SourceRecord};
+use super::state_record::{MergeState, OffsetRange, SourceRecord};
 use crate::event::EventTime;
 use crate::tally::SourceKey;
 use serde::Serialize;

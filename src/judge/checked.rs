@@ -1,6 +1,6 @@
 //! State records as they are read back: decoded, and refused where their numbers cannot be true.
 
-use super::state::{MergeState, NextOffset, OffsetRange, PaneRange, SourceRecord};
+use super::state_record::{MergeState, NextOffset, OffsetRange, PaneRange, SourceRecord};
 use crate::tally::checked::{MAX_TIME_MS, RecordError, demand, demand_format, is_offset, is_time};
 use prost::Message;
 
@@ -13,11 +13,28 @@ impl MergeState {
         let state = MergeState::decode(payload)?;
         demand_format(state.format)?;
         demand(is_offset(state.replay_from) && state.replay_from <= state.applied, "replay")?;
+        let joins = state.joins_from;
+        demand(joins.is_none_or(|from| is_offset(from) && from <= state.replay_from), "replay")?;
         demand(is_offset(state.applied), "position")?;
         demand(is_time(state.clock) && is_time(state.revised_at), "clock")?;
-        state.replay_next.iter().try_for_each(check_next)?;
+        state.replay_next.iter().chain(&state.joins_next).try_for_each(check_next)?;
         state.sources.iter().try_for_each(check_source)?;
         Ok(state)
+    }
+
+    /// The first offset of the tallies that a judge has to read again.
+    pub fn read_from(&self) -> i64 {
+        self.joins_from.unwrap_or(self.replay_from)
+    }
+
+    /// Where the tallies begin at `low`. Returns whether what waited to be joined cannot be read again; then the
+    /// judge has to be told ([`crate::judge::Judge::lose_joins`]).
+    pub fn begin_at(&mut self, low: i64) -> bool {
+        let lost = self.joins_from.is_some_and(|from| from < low);
+        if lost {
+            (self.joins_from, self.joins_next) = (None, Vec::new());
+        }
+        lost
     }
 }
 
@@ -51,6 +68,7 @@ pub(super) fn with_panes_of(state: &MergeState, pane_ms: i64) -> Option<MergeSta
     let time = |index: i64| bounded_index(index, before) * before;
     let (floor, ceil) = (|at: i64| at.div_euclid(pane_ms), |at: i64| -(-at).div_euclid(pane_ms));
     let mut state = MergeState { pane_len: pane_ms, dirty: Vec::new(), ..state.clone() };
+    (state.joins_from, state.joins_next) = (None, Vec::new());
     let closed = state.closed_to.map(time);
     state.closed_to = closed.map(ceil);
     for hole in &mut state.holes {
@@ -63,8 +81,11 @@ pub(super) fn with_panes_of(state: &MergeState, pane_ms: i64) -> Option<MergeSta
     for span in &mut state.models {
         // No window reaches over panes of both lengths.
         span.first = state.closed_to.unwrap_or_else(|| ceil(time(span.first)));
-        let since = span.versions.iter_mut().filter_map(|version| version.since.as_mut());
-        since.for_each(|index| *index = ceil(time(*index)));
+        for version in &mut span.versions {
+            version.since = version.since.map(|index| ceil(time(index)));
+            // What waits stands in panes of the old length.
+            (version.unmatured, version.unjoined) = (state.closed_to, Vec::new());
+        }
     }
     Some(state)
 }

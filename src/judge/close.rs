@@ -1,14 +1,14 @@
 //! The watermark moves: panes are closed in order, sums made, windows handed out.
 
 use super::history::{ArmSum, ModelHistory, SCALES, TIERS};
-use super::merge::{Judge, Step};
+use super::merge::{Judge, Notes, Step};
 use super::panes::OpenPane;
 use super::sources::Low;
 use super::window::ModelWindow;
 use crate::baseline::VersionIndex;
 #[cfg(test)]
 use crate::tally::planted::Bug;
-use crate::tally::record::PaneRecord;
+use crate::tally::record::{MaturedCounts, PaneRecord};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -146,9 +146,9 @@ impl Judge {
         }
         let missing = self.holes.touch(index..index + 1);
         match self.open.remove(&index) {
-            Some(pane) => self.keep(index, &pane, pane.complete && !missing),
+            Some(pane) => self.keep(index, &pane, pane.complete && !missing, &mut step.notes),
             // It may have held something.
-            None if missing => self.keep(index, &OpenPane::new(self.applied), false),
+            None if missing => self.keep(index, &OpenPane::new(self.applied), false, &mut step.notes),
             None => {}
         }
         let models: Vec<u32> = self.models.keys().copied().collect();
@@ -160,6 +160,9 @@ impl Judge {
             self.report_revisions(step);
         }
         for model in models {
+            if let Some(terms) = self.join_terms(model) {
+                self.joins.expire(model, &terms, index, &mut step.notes.labels);
+            }
             self.close_model(model, index, step);
             if let Some(history) = self.models.get_mut(&model) {
                 history.prune(index + 1, late);
@@ -167,17 +170,19 @@ impl Judge {
         }
     }
 
-    fn keep(&mut self, index: i64, pane: &OpenPane, complete: bool) {
+    fn keep(&mut self, index: i64, pane: &OpenPane, complete: bool, notes: &mut Notes) {
+        if !complete {
+            self.joins.mark(None, index..index + 1);
+        }
         for (version, arm) in &pane.arms {
+            let matured = self.mature(*version, index, notes);
+            let of_pane = ArmSum::of_pane(self.watch.0.version(*version), arm, complete);
             let history = self
                 .models
                 .entry(version.model)
                 .or_insert_with(|| ModelHistory { first: index, ..Default::default() });
             history.first = history.first.min(index);
-            history.tiers[0]
-                .entry(index)
-                .or_default()
-                .insert(version.version, ArmSum::of_pane(self.watch.0.version(*version), arm, complete));
+            history.tiers[0].entry(index).or_default().insert(version.version, ArmSum { matured, ..of_pane });
         }
         if complete {
             return;
@@ -187,6 +192,13 @@ impl Judge {
                 history.tiers[0].entry(index).or_default().entry(version).or_insert_with(ArmSum::unknown);
             }
         }
+    }
+
+    /// The answers of `version` for whose labels nobody waits once its pane `index` closes.
+    fn mature(&mut self, version: VersionIndex, index: i64, notes: &mut Notes) -> Option<MaturedCounts> {
+        let terms = self.join_terms(version.model)?;
+        let watched = self.watch.0.version(version);
+        self.joins.mature(&terms, watched, version, index, &mut notes.labels)
     }
 
     fn close_model(&mut self, model: u32, index: i64, step: &mut Step) {

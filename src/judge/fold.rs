@@ -1,7 +1,8 @@
 //! Flushes into panes: deltas into open ones, late ones into closed ones.
 
 use super::history::{ArmSum, ModelHistory, TIERS};
-use super::merge::{Judge, Notes, Step};
+use super::joins::{self, LabelNotes};
+use super::merge::{Judge, Notes, Staged, Step};
 use super::panes::{OpenPane, add_counts, empty, on_another_grid, place, to_record, version_of};
 use super::service::Service;
 use crate::baseline::VersionIndex;
@@ -9,14 +10,18 @@ use crate::tally::checked::add_counts_up;
 use crate::tally::labels::Labels;
 #[cfg(test)]
 use crate::tally::planted::Bug;
-use crate::tally::record::{Delta, RoleCount};
+use crate::tally::record::{Delta, Joins, RoleCount};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 impl Judge {
-    pub(super) fn fold(&mut self, first_offset: i64, deltas: &[Delta], roles: &[RoleCount], step: &mut Step) {
-        let mut revised: BTreeSet<(u32, i64)> = BTreeSet::new();
-        for delta in deltas {
+    pub(super) fn fold(&mut self, staged: &Staged, roles: &[RoleCount], step: &mut Step) {
+        let (first_offset, mut revised) = (staged.first_offset, BTreeSet::new());
+        for delta in &staged.deltas {
             self.fold_delta(first_offset, delta, &mut revised, &mut step.notes);
+        }
+        for joins in &staged.joins {
+            self.fold_joins(first_offset, joins, &mut step.notes);
         }
         for roles in roles {
             self.fold_roles(first_offset, roles, &mut revised, &mut step.notes);
@@ -80,6 +85,34 @@ impl Judge {
         }
     }
 
+    fn fold_joins(&mut self, first_offset: i64, joins: &Joins, notes: &mut Notes) {
+        let watch = Arc::clone(&self.watch.0);
+        let version = version_of(&watch, &joins.namespace, &joins.model, &joins.version);
+        let Some((version, terms)) = version.and_then(|one| Some((one, self.join_terms(one.model)?))) else {
+            notes.foreign_deltas += 1;
+            return;
+        };
+        let pane = self.index(joins.pane_start);
+        let output = joins::output(&watch, version, joins).filter(|output| output.holds(joins));
+        let Some(output) = output.filter(|_| joins.pane_len == self.config.pane_ms) else {
+            // Counted on another grid, or in other panes.
+            let end = joins.pane_start + joins.pane_len.max(1);
+            self.joins.mark(Some(version), pane - terms.reach()..self.index(end - 1) + 2);
+            notes.foreign_deltas += 1;
+            return;
+        };
+        // What a replay reads has been noted before the restart.
+        let mut again = LabelNotes::default();
+        let notes = if self.is_replaying() { &mut again } else { &mut notes.labels };
+        self.joins.add(&terms, output, (pane, first_offset), joins, notes);
+    }
+
+    /// How the labels of a model are joined, if they are.
+    pub(super) fn join_terms(&self, model: u32) -> Option<joins::Terms> {
+        let join = self.watch.0.models.get(model as usize)?.labels.as_ref()?;
+        Some(joins::Terms::new(join, self.config.pane_ms))
+    }
+
     fn fold_roles(
         &mut self,
         first_offset: i64,
@@ -91,6 +124,10 @@ impl Judge {
             return;
         };
         let index = self.index(roles.pane_start);
+        if !roles.labels.is_empty() {
+            let watched = self.watch.0.version(version);
+            self.joins.add_beside(watched, version, (index, first_offset), &roles.labels);
+        }
         let events = roles.stable + roles.canary + roles.unset;
         let watched = self.watch.0.version(version);
         let width = watched.series.len();

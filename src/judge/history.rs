@@ -1,6 +1,7 @@
 //! Closed panes and their sums, from which every window is four additions: a window of 4, 16 or 64 panes is
 //! four sums of 1, 4 or 16.
 
+use super::joins::Matured;
 use super::pane_holes::PaneHoles;
 use super::panes::{ArmCounts, add_counts, empty, to_record};
 use super::service::Service;
@@ -9,7 +10,7 @@ use crate::baseline::{VersionIndex, Watch, WatchedVersion};
 use crate::event::EventTime;
 use crate::tally::checked::add_counts_up;
 use crate::tally::labels::Labels;
-use crate::tally::record::{Counts, LabelCounts, ServiceCounts};
+use crate::tally::record::{Counts, LabelCounts, MaturedCounts, ServiceCounts};
 use std::collections::BTreeMap;
 
 /// Lengths, in panes, of what is kept: panes, sums of 4, sums of 16.
@@ -31,6 +32,8 @@ pub(super) struct ArmSum {
     pub(super) mixed: bool,
     pub(super) service: Option<ServiceCounts>,
     pub(super) labels: Vec<LabelCounts>,
+    /// Answers of earlier panes that matured when its panes closed.
+    pub(super) matured: Option<MaturedCounts>,
     /// One for each watched series, in record form (run-length coded).
     pub(super) series: Vec<Option<Counts>>,
 }
@@ -52,6 +55,7 @@ struct Added {
     head: ArmSum,
     service: Service,
     labels: Labels,
+    matured: Option<Matured>,
     series: Vec<Option<SeriesCounts>>,
 }
 
@@ -67,6 +71,7 @@ impl ArmSum {
             mixed: arm.stable > 0 && arm.canary > 0,
             service: arm.service.record(),
             labels: arm.labels.record(watched),
+            matured: None,
             series: arm.series.iter().map(|counts| counts.as_ref().map(to_record)).collect(),
         }
     }
@@ -121,6 +126,9 @@ impl ModelHistory {
                     sum.service.add(service);
                 }
                 sum.labels.add(watch.version(index), &arm.labels);
+                if let Some(matured) = &arm.matured {
+                    Matured::join(&mut sum.matured, watch.version(index), matured);
+                }
                 for (index, counts) in arm.series.iter().enumerate().take(cells.len()) {
                     if let Some(counts) = counts {
                         add_counts(sum.series[index].get_or_insert_with(|| empty(cells[index])), counts);
@@ -147,10 +155,12 @@ impl ModelHistory {
         if sums.is_empty() {
             return false;
         }
-        let sums = sums.into_iter().map(|(version, Added { mut head, service, labels, series })| {
+        let sums = sums.into_iter().map(|(version, Added { mut head, service, labels, matured, series })| {
+            let watched = watch.version(VersionIndex { model, version });
             head.complete &= whole;
             head.service = service.record();
-            head.labels = labels.record(watch.version(VersionIndex { model, version }));
+            head.labels = labels.record(watched);
+            head.matured = matured.map(|matured| matured.record(watched));
             head.series = series.iter().map(|counts| counts.as_ref().map(to_record)).collect();
             (version, head)
         });
@@ -179,7 +189,7 @@ impl ModelHistory {
             return None;
         }
         let whole = !holes.touch(end - scale..end);
-        let arm = |(version, Added { head, service, labels, series }): (u32, Added)| {
+        let arm = |(version, Added { head, service, labels, matured, series }): (u32, Added)| {
             let version = VersionIndex { model, version };
             let cells = widths(watch, version);
             ArmWindow {
@@ -190,6 +200,7 @@ impl ModelHistory {
                 mixed_roles: head.mixed,
                 service,
                 labels,
+                matured,
                 series: series
                     .into_iter()
                     .zip(cells)

@@ -1,9 +1,11 @@
-//! How right a version's answers were, of those that came with their label.
+//! How right a version's answers were, of those whose label is known.
 
+use super::joins::Matured;
 use super::report::{ClassReport, DifferenceReport, LabelReport, RatioReport};
 use super::window::ArmWindow;
 use crate::baseline::WatchedVersion;
 use crate::cells::Grid;
+use crate::event::EventTime;
 use crate::stats::labelled::{ClassCounts, accuracy, f1, macro_f1, precision, recall};
 use crate::stats::rates::{Estimate, difference};
 use crate::tally::labels::Confusion;
@@ -22,15 +24,28 @@ pub struct OutputLabels {
     /// Values of the output, labelled or not.
     pub answers: u64,
     pub confusion: Confusion,
+    /// Where labels are joined: the event time of the answers, from and to.
+    pub span: Option<(EventTime, EventTime)>,
 }
 
-/// The outputs of a window's version that came with labels.
-pub(super) fn of_arm(arm: &ArmWindow) -> Vec<OutputLabels> {
+/// The outputs of a window's version that came with labels or, where labels are `joined`, that had their time to.
+pub(super) fn of_arm(arm: &ArmWindow, joined: bool) -> Vec<OutputLabels> {
     let of_output = |(series, confusion): (usize, &Confusion)| {
         let answers = arm.series.get(series)?.n();
-        Some(OutputLabels { series, answers, confusion: confusion.clone() })
+        Some(OutputLabels { series, answers, confusion: confusion.clone(), span: None })
     };
-    arm.labels.outputs().filter_map(of_output).collect()
+    if !joined {
+        return arm.labels.outputs().filter_map(of_output).collect();
+    }
+    let of_matured = |matured: &Matured| {
+        let span = Some((matured.start, matured.end));
+        let of_output = |(series, confusion): (usize, &Confusion)| {
+            let answers = confusion.answers();
+            OutputLabels { series, answers, confusion: confusion.clone(), span }
+        };
+        matured.labels.outputs().map(of_output).collect()
+    };
+    arm.matured.as_ref().map_or_else(Vec::new, of_matured)
 }
 
 /// The labelled answers of one version.
@@ -41,9 +56,11 @@ pub(super) struct Labelled<'a> {
 }
 
 impl Labelled<'_> {
-    fn find(&self, output: &str) -> Option<&Confusion> {
+    /// The output of this name, of the same time as `own`.
+    fn beside(&self, output: &str, own: &OutputLabels) -> Option<&Confusion> {
         let is_of = |one: &&OutputLabels| {
-            self.watched.series.get(one.series).is_some_and(|series| series.reference.name == output)
+            let series = self.watched.series.get(one.series);
+            one.span == own.span && series.is_some_and(|series| series.reference.name == output)
         };
         self.outputs.iter().find(is_of).map(|one| &one.confusion)
     }
@@ -62,9 +79,11 @@ pub(super) fn report(of: Labelled<'_>, stable: Option<Labelled<'_>>) -> Vec<Labe
         let counts: Vec<ClassCounts> =
             (0..confusion.classes()).map(|class| counts(confusion, class)).collect();
         let own = accuracy_of(confusion);
-        let of_stable = stable.and_then(|stable| accuracy_of(stable.find(&reference.name)?));
+        let of_stable = stable.and_then(|stable| accuracy_of(stable.beside(&reference.name, labels)?));
         Some(LabelReport {
             output: reference.name.clone(),
+            start: labels.span.map(|(start, _)| start.to_rfc3339()),
+            end: labels.span.map(|(_, end)| end.to_rfc3339()),
             answers: labels.answers,
             labelled: confusion.labelled(),
             unusable: confusion.unusable(),

@@ -64,6 +64,7 @@ fn feed(tally: &mut Tally, times: &[i64]) {
             Column { array: Arc::new(array), type_errors: vec![] },
         ],
         labels: times.iter().enumerate().filter_map(pair).collect(),
+        joins: Default::default(),
     };
     tally.count(&[table]).expect("the columns fit");
 }
@@ -177,6 +178,7 @@ fn reported(
         pairs: crate::cells::runs::encode(&cells),
         other_errors,
         unusable: 3,
+        ..LabelCounts::default()
     };
     let mut labels = Labels::default();
     assert!(labels.add(version, &[counts]));
@@ -184,6 +186,7 @@ fn reported(
         series,
         answers: 400,
         confusion: confusion.clone(),
+        span: None,
     };
     let outputs: Vec<OutputLabels> = labels.outputs().map(of_output).collect();
     report(Labelled { watched: version, outputs: &outputs }, None).remove(0)

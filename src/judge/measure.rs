@@ -40,7 +40,7 @@ pub struct ArmMeasurement {
     pub series: Vec<SeriesMeasurement>,
     /// How its events were served.
     pub service: Service,
-    /// Its outputs whose answers came with labels.
+    /// Its outputs whose answers have labels.
     pub labels: Vec<OutputLabels>,
     /// The canary's inputs and answers beside stable's, for the policy. Only on the canary's measurement,
     /// and only when stable is in the window too.
@@ -138,7 +138,7 @@ pub fn measure(plan: &MeasurePlan, window: &ModelWindow, dispersion: &Dispersion
             revision: arm.revision,
             series,
             service: arm.service.clone(),
-            labels: labels::of_arm(arm),
+            labels: labels::of_arm(arm, plan.watched().labels.is_some()),
             differences: stable.map(|stable| differences::of_arms((version, arm), stable, inputs)),
         })
     };

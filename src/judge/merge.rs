@@ -2,16 +2,17 @@
 
 use super::close::{Due, MAX_OPEN_BYTES};
 use super::history::ModelHistory;
+use super::joins::{LabelJoins, LabelNotes};
 use super::pane_holes::PaneHoles;
 use super::panes::OpenPane;
 use super::sources::{Fit, Folded, Sources, key_of};
-use super::state::NextOffset;
+use super::state_record::NextOffset;
 use super::window::ModelWindow;
 use crate::baseline::{VersionIndex, Watch};
 use crate::tally::SourceKey;
 #[cfg(test)]
 use crate::tally::planted::Bug;
-use crate::tally::record::{Counts, Delta, Marker, PaneRecord, SourceRange, TallyBody, TallyRecord};
+use crate::tally::record::{Counts, Delta, Joins, Marker, PaneRecord, SourceRange, TallyBody, TallyRecord};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -70,6 +71,7 @@ pub struct Notes {
     pub foreign_deltas: u64,
     /// Panes closed before their time, because the open ones held too much.
     pub closed_early: u64,
+    pub labels: LabelNotes,
     /// Sources the watermark no longer waits for.
     pub left_out: Vec<SourceKey>,
     /// Event time up to which all is complete (milliseconds since 1970).
@@ -80,7 +82,19 @@ pub struct Notes {
 pub(super) struct Staged {
     pub(super) first_offset: i64,
     pub(super) deltas: Vec<Delta>,
+    pub(super) joins: Vec<Joins>,
     bytes: usize,
+}
+
+impl Staged {
+    fn begun_at(offset: i64) -> Staged {
+        Staged { first_offset: offset, deltas: Vec::new(), joins: Vec::new(), bytes: 0 }
+    }
+
+    /// Records, as a marker counts them.
+    fn records(&self) -> u64 {
+        (self.deltas.len() + self.joins.len()) as u64
+    }
 }
 
 /// Bytes that a delta takes in memory.
@@ -90,6 +104,13 @@ fn delta_bytes(delta: &Delta) -> usize {
     let of_counts =
         |counts: &Counts| (counts.cells.len() + counts.units.len()) * size_of::<u64>() + counts.sums.len();
     size_of::<Delta>() + names + counts.as_ref().map_or(0, of_counts)
+}
+
+/// Bytes that joins take in memory.
+fn joins_bytes(joins: &Joins) -> usize {
+    let Joins { range_id, namespace, model, version, output, answered, labelled, .. } = joins;
+    let names = [range_id, namespace, model, version, output].map(String::len).iter().sum::<usize>();
+    size_of::<Joins>() + names + (answered.len() + labelled.len()) * (size_of::<u64>() + size_of::<u32>())
 }
 
 /// A place in the tallies where no flush was half read, with the sources as they were.
@@ -119,6 +140,8 @@ pub struct Judge {
     pub(super) staged_limit: usize,
     pub(super) open: BTreeMap<i64, OpenPane>,
     pub(super) models: BTreeMap<u32, ModelHistory>,
+    /// Answers that wait for their labels, and labels that wait for their answers.
+    pub(super) joins: LabelJoins,
     /// One past the last closed pane's index.
     pub(super) closed_to: Option<i64>,
     /// Panes that missing source offsets may belong to, as far back as late events are taken.
@@ -156,6 +179,7 @@ impl Judge {
     pub fn new(config: JudgeConfig, watch: Arc<Watch>, expected: BTreeSet<SourceKey>, start: i64) -> Judge {
         Judge {
             config,
+            joins: LabelJoins::new(&watch),
             watch: WatchRef(watch),
             sources: Sources { expected, ..Sources::default() },
             staged: BTreeMap::new(),
@@ -224,7 +248,16 @@ impl Judge {
         }
         let replayed = self.is_replaying();
         match &record.body {
-            Some(TallyBody::Delta(delta)) => self.stage(offset, delta, &mut step.notes),
+            Some(TallyBody::Delta(delta)) => {
+                let staged = self.staged(offset, &delta.range_id, delta_bytes(delta));
+                staged.deltas.push(delta.clone());
+                self.limit_staged(&mut step.notes);
+            }
+            Some(TallyBody::Joins(joins)) => {
+                let staged = self.staged(offset, &joins.range_id, joins_bytes(joins));
+                staged.joins.push(joins.clone());
+                self.limit_staged(&mut step.notes);
+            }
             Some(TallyBody::Marker(marker)) => self.apply_marker(offset, marker, &mut step),
             None => {}
         }
@@ -277,16 +310,15 @@ impl Judge {
         }
     }
 
-    fn stage(&mut self, offset: i64, delta: &Delta, notes: &mut Notes) {
-        let staged = self.staged.entry(delta.range_id.clone()).or_insert_with(|| Staged {
-            first_offset: offset,
-            deltas: Vec::new(),
-            bytes: 0,
-        });
-        staged.deltas.push(delta.clone());
-        let bytes = delta_bytes(delta);
-        staged.bytes += bytes;
+    /// The flush that a record of `bytes` bytes belongs to.
+    fn staged(&mut self, offset: i64, range_id: &str, bytes: usize) -> &mut Staged {
         self.staged_bytes += bytes;
+        let staged = self.staged.entry(range_id.to_owned()).or_insert_with(|| Staged::begun_at(offset));
+        staged.bytes += bytes;
+        staged
+    }
+
+    fn limit_staged(&mut self, notes: &mut Notes) {
         while self.staged.len() > MAX_STAGED || self.staged_bytes > self.staged_limit {
             let oldest = self.staged.iter().min_by_key(|(_, staged)| staged.first_offset);
             let Some(id) = oldest.map(|(id, _)| id.clone()) else { return };
@@ -302,12 +334,10 @@ impl Judge {
     }
 
     fn apply_marker(&mut self, offset: i64, marker: &Marker, step: &mut Step) {
-        let staged = self.unstage(&marker.range_id);
-        let first_offset = staged.as_ref().map_or(offset, |staged| staged.first_offset);
-        let deltas = staged.map_or_else(Vec::new, |staged| staged.deltas);
+        let staged = self.unstage(&marker.range_id).unwrap_or_else(|| Staged::begun_at(offset));
         let fits: Vec<Fit> =
             marker.sources.iter().map(|range| self.sources.fit(range, marker.init)).collect();
-        let whole = deltas.len() as u64 == marker.n_deltas_here;
+        let whole = staged.records() == marker.n_deltas_here;
         // A source that did not move tells neither for nor against a repetition.
         let moved = marker.sources.iter().zip(&fits).filter(|(range, _)| range.from < range.to);
         let repeated = fits.contains(&Fit::Duplicate)
@@ -315,33 +345,26 @@ impl Judge {
             && fits.iter().all(|fit| matches!(fit, Fit::New | Fit::Duplicate));
         #[cfg(test)]
         if repeated && whole && Bug::FoldDuplicate.is_planted() {
-            self.fold(first_offset, &deltas, &marker.roles, step);
+            self.fold(&staged, &marker.roles, step);
         }
         if fits.iter().all(|fit| *fit == Fit::New) && whole {
             self.note_begun_anew(marker, step);
             self.sources.accept(marker, &fits, Folded::Whole);
-            self.fold(first_offset, &deltas, &marker.roles, step);
+            self.fold(&staged, &marker.roles, step);
             step.notes.folded_flushes += 1;
         } else if repeated {
             self.sources.accept_duplicate(marker);
             step.notes.duplicate_flushes += 1;
         } else {
-            self.apply_misfit(first_offset, marker, &fits, &deltas, step);
+            self.apply_misfit(marker, &fits, &staged, step);
         }
         self.advance(step);
     }
 
     /// A flush that does not continue what was counted: folded when nothing of it can have been counted
     /// before, else dropped whole. Either way the panes it may touch are marked incomplete.
-    fn apply_misfit(
-        &mut self,
-        first_offset: i64,
-        marker: &Marker,
-        fits: &[Fit],
-        deltas: &[Delta],
-        step: &mut Step,
-    ) {
-        let torn = deltas.len() as u64 != marker.n_deltas_here;
+    fn apply_misfit(&mut self, marker: &Marker, fits: &[Fit], staged: &Staged, step: &mut Step) {
+        let torn = staged.records() != marker.n_deltas_here;
         for (range, fit) in marker.sources.iter().zip(fits).filter(|(_, fit)| **fit != Fit::New) {
             let missing = self.sources.missing_before(range);
             step.notes.incomplete.push(Incomplete { source: key_of(range), fit: *fit, missing });
@@ -355,7 +378,7 @@ impl Judge {
             step.notes.torn_flushes += 1;
         }
         let twice = fits.iter().any(|fit| matches!(fit, Fit::Duplicate | Fit::Overlap | Fit::Recreated))
-            || deltas.len() as u64 > marker.n_deltas_here;
+            || staged.records() > marker.n_deltas_here;
         let folded = match (twice, torn) {
             (true, _) => Folded::Dropped,
             (false, true) => Folded::Torn,
@@ -363,7 +386,7 @@ impl Judge {
         };
         self.sources.accept(marker, fits, folded);
         if !twice {
-            self.fold(first_offset, deltas, &marker.roles, step);
+            self.fold(staged, &marker.roles, step);
         }
         self.mark_incomplete(marker);
     }
@@ -390,6 +413,7 @@ impl Judge {
         let seen = touched.chain(newest).chain(self.open.keys().copied()).max();
         let last = seen.map_or(ahead, |seen| ahead.min(seen + MAX_HOLE_PANES).max(seen));
         self.holes.mark(self.closed_to.unwrap_or(i64::MIN)..last + 1);
+        self.joins.mark_all_before(last + 1);
     }
 
     pub(super) fn index(&self, time: i64) -> i64 {
@@ -422,8 +446,13 @@ impl Judge {
         }
     }
 
-    /// The first offset that open panes and half-read flushes rest on.
+    /// The first offset that anything rests on.
     pub(super) fn oldest_needed_offset(&self) -> i64 {
+        self.oldest_open_offset().min(self.joins.oldest_offset().unwrap_or(i64::MAX))
+    }
+
+    /// The first offset that open panes and half-read flushes rest on.
+    pub(super) fn oldest_open_offset(&self) -> i64 {
         let open = self.open.values().map(|pane| pane.first_offset);
         let staged = self.staged.values().map(|staged| staged.first_offset);
         open.chain(staged).min().unwrap_or(self.applied).min(self.applied)

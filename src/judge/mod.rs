@@ -20,6 +20,7 @@ mod distances;
 pub mod evidence;
 mod fold;
 mod history;
+mod joins;
 pub mod labels;
 pub mod measure;
 mod merge;
@@ -33,6 +34,7 @@ pub mod self_check;
 pub mod service;
 mod sources;
 mod state;
+mod state_record;
 pub mod stored;
 pub mod streaks;
 mod summary;
@@ -59,10 +61,12 @@ mod tests;
 mod twist_tests;
 
 pub use close::{MAX_OPEN_BYTES, MIN_OPEN_PANES};
+pub use joins::{LabelNotes, Matured};
 pub use merge::{Incomplete, Judge, JudgeConfig, Notes, Step};
 pub use sources::Fit;
-pub use state::{
+pub use state::pane_key;
+pub use state_record::{
     DirtyPane, MergeState, ModelSpan, NextOffset, OffsetRange, OutcomeTotal, PaneRange, SourceRecord,
-    VersionSpan, pane_key,
+    VersionSpan,
 };
 pub use summary::build_reports;

@@ -280,21 +280,28 @@ pub struct DifferenceReport {
     pub upper: f64,
 }
 
-/// How right the answers of a categorical or boolean output were, of those that came with their label.
+/// How right the answers of a categorical or boolean output were, of those whose label is known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LabelReport {
     /// The key in `predictions` and `labels`.
     pub output: String,
-    /// Values of the output.
+    /// Where labels are joined: the event time of these answers (RFC 3339), from and to. In a steady stream they are
+    /// those of the window of this length that ended a horizon earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
+    /// Values of the output; where labels are joined, those with a label beside them or with a request that is
+    /// joined.
     pub answers: u64,
-    /// Those of them that came with a usable label.
+    /// Those of them that have a usable label.
     pub labelled: u64,
     /// Labels of another type than the output, and those that like their answer are none of the baseline's 255 most
     /// frequent categories, so that nobody knows whether they are the same.
     pub unusable: u64,
     /// Right answers of all labelled ones; `null` without any.
     pub accuracy: Option<RatioReport>,
-    /// Of a canary: its accuracy less stable's in the same window; `null` where either has none.
+    /// Of a canary: its accuracy less stable's of the same time; `null` where either has none.
     #[serde(default)]
     pub accuracy_difference: Option<DifferenceReport>,
     /// The mean F1 of all classes that occurred or were predicted, 0 to 1; `null` without any.

@@ -1,7 +1,7 @@
 //! What is known of each source partition: the next offset, its watermark, whether it is idle or stalled.
 
 use super::accounting::Holes;
-use super::state::NextOffset;
+use super::state_record::NextOffset;
 use crate::event::Outcome;
 use crate::tally::SourceKey;
 #[cfg(test)]

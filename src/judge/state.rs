@@ -4,175 +4,20 @@ use super::accounting::Holes;
 use super::checked::{bounded_index, with_panes_of};
 use super::history::{ArmSum, ModelHistory, TIERS};
 use super::merge::{Boundary, Judge, JudgeConfig, Replay, WatchRef};
+use super::pane_holes::PaneHoles;
 use super::panes::version_of;
 use super::sources::{SourceState, Sources};
+use super::state_record::{
+    DirtyPane, MergeState, ModelSpan, NextOffset, OutcomeTotal, PaneRange, SourceRecord, VersionSpan,
+};
 use crate::baseline::{VersionIndex, Watch, WatchedVersion};
 use crate::cells::{Sums, UNIT_CELLS, runs};
 #[cfg(test)]
 use crate::tally::planted::Bug;
 use crate::tally::record::{FORMAT, PaneRecord, RoleCount};
 use crate::tally::{SourceKey, of_number};
-use prost::Message;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// The record of a merge partition in `tidegate.state`.
-#[derive(Clone, PartialEq, Message)]
-pub struct MergeState {
-    #[prost(uint32, tag = "1")]
-    pub format: u32,
-    /// The next offset of the tallies to apply.
-    #[prost(int64, tag = "2")]
-    pub applied: i64,
-    /// Where to read again from, so that open panes are whole.
-    #[prost(int64, tag = "3")]
-    pub replay_from: i64,
-    /// Sources at `replay_from`.
-    #[prost(message, repeated, tag = "4")]
-    pub replay_next: Vec<NextOffset>,
-    /// Sources at `applied`.
-    #[prost(message, repeated, tag = "5")]
-    pub sources: Vec<SourceRecord>,
-    /// One past the index of the last closed pane.
-    #[prost(sint64, optional, tag = "6")]
-    pub closed_to: Option<i64>,
-    /// Newest marker clock.
-    #[prost(sint64, tag = "7")]
-    pub clock: i64,
-    #[prost(message, repeated, tag = "8")]
-    pub models: Vec<ModelSpan>,
-    #[prost(message, repeated, tag = "9")]
-    pub dirty: Vec<DirtyPane>,
-    #[prost(sint64, tag = "10")]
-    pub revised_at: i64,
-    /// Panes that missing source offsets may belong to.
-    #[prost(message, repeated, tag = "11")]
-    pub holes: Vec<PaneRange>,
-    /// Milliseconds of one pane. 0: not told, as long as now.
-    #[prost(int64, tag = "12")]
-    pub pane_len: i64,
-}
-
-/// Indices of panes.
-#[derive(Clone, PartialEq, Message)]
-pub struct PaneRange {
-    #[prost(sint64, tag = "1")]
-    pub start: i64,
-    /// One past the last.
-    #[prost(sint64, tag = "2")]
-    pub end: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct NextOffset {
-    #[prost(string, tag = "1")]
-    pub topic: String,
-    #[prost(int32, tag = "2")]
-    pub partition: i32,
-    #[prost(int64, tag = "3")]
-    pub next: i64,
-    /// Milliseconds since 1970.
-    #[prost(sint64, optional, tag = "4")]
-    pub watermark: Option<i64>,
-    #[prost(string, tag = "5")]
-    pub topic_uuid: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct SourceRecord {
-    #[prost(string, tag = "1")]
-    pub topic: String,
-    #[prost(int32, tag = "2")]
-    pub partition: i32,
-    #[prost(string, tag = "3")]
-    pub topic_uuid: String,
-    #[prost(int64, optional, tag = "4")]
-    pub next: Option<i64>,
-    #[prost(sint64, optional, tag = "5")]
-    pub watermark: Option<i64>,
-    #[prost(bool, tag = "6")]
-    pub idle: bool,
-    #[prost(sint64, tag = "7")]
-    pub last_marker: i64,
-    #[prost(int64, tag = "8")]
-    pub flush_interval: i64,
-    #[prost(sint64, optional, tag = "9")]
-    pub stalled_since: Option<i64>,
-    /// Records that were counted.
-    #[prost(message, repeated, tag = "10")]
-    pub outcomes: Vec<OutcomeTotal>,
-    /// The first offset that is counted, where it is known.
-    #[prost(int64, optional, tag = "11")]
-    pub start: Option<i64>,
-    /// The newest ranges of offsets that were not counted, oldest first.
-    #[prost(message, repeated, tag = "12")]
-    pub missing: Vec<OffsetRange>,
-    /// All such ranges, also those that are no longer listed.
-    #[prost(uint64, tag = "13")]
-    pub missing_ranges: u64,
-    /// Offsets in them.
-    #[prost(uint64, tag = "14")]
-    pub missing_offsets: u64,
-    /// Records that came again after they were counted, and were dropped.
-    #[prost(uint64, tag = "15")]
-    pub doubled: u64,
-}
-
-/// Offsets `from` up to, without, `to`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Message)]
-pub struct OffsetRange {
-    #[prost(int64, tag = "1")]
-    pub from: i64,
-    #[prost(int64, tag = "2")]
-    pub to: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct OutcomeTotal {
-    #[prost(string, tag = "1")]
-    pub outcome: String,
-    #[prost(uint64, tag = "2")]
-    pub count: u64,
-}
-
-/// A model's first pane, by index.
-#[derive(Clone, PartialEq, Message)]
-pub struct ModelSpan {
-    #[prost(string, tag = "1")]
-    pub namespace: String,
-    #[prost(string, tag = "2")]
-    pub model: String,
-    #[prost(sint64, tag = "3")]
-    pub first: i64,
-    #[prost(message, repeated, tag = "4")]
-    pub versions: Vec<VersionSpan>,
-}
-
-/// What a version is counted on, and since when.
-#[derive(Clone, PartialEq, Message)]
-pub struct VersionSpan {
-    #[prost(string, tag = "1")]
-    pub version: String,
-    /// A hash over the grids of all its series.
-    #[prost(fixed64, tag = "2")]
-    pub layout: u64,
-    /// Index of the first pane counted on these grids. Absent: all of them.
-    #[prost(sint64, optional, tag = "3")]
-    pub since: Option<i64>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct DirtyPane {
-    #[prost(string, tag = "1")]
-    pub namespace: String,
-    #[prost(string, tag = "2")]
-    pub model: String,
-    #[prost(sint64, tag = "3")]
-    pub index: i64,
-    /// How far panes were closed when it was revised: windows that end later have it in them.
-    #[prost(sint64, tag = "4")]
-    pub closed_to: i64,
-}
 
 /// The key of a record in `tidegate.panes`.
 pub fn pane_key(record: &PaneRecord) -> String {
@@ -211,6 +56,7 @@ pub(super) fn arm_records(
         unset: arm.unset,
         service: arm.service.clone(),
         labels: arm.labels.clone(),
+        matured: arm.matured.clone(),
         ..RoleCount::default()
     };
     let mut records = vec![PaneRecord { of: 2, roles: Some(roles), ..head.clone() }];
@@ -231,12 +77,9 @@ pub(super) fn arm_records(
 impl Judge {
     /// What to store, in the transaction that commits `applied`.
     pub fn state(&self) -> MergeState {
-        let needed = self.oldest_needed_offset();
-        let boundary = self.boundaries.iter().rev().find(|boundary| boundary.offset <= needed);
-        let (replay_from, replay_next) = match boundary {
-            Some(boundary) => (boundary.offset, boundary.next.clone()),
-            None => (0, Vec::new()),
-        };
+        let (replay_from, replay_next) = self.boundary_before(self.oldest_open_offset());
+        let joins = self.joins.oldest_offset().map(|needed| self.boundary_before(needed.min(replay_from)));
+        let (joins_from, joins_next) = joins.unzip();
         let model_id = |model: &u32| &self.watch.0.models[*model as usize].id;
         MergeState {
             format: FORMAT,
@@ -253,7 +96,7 @@ impl Judge {
                     namespace: model_id(model).namespace.clone(),
                     model: model_id(model).name.clone(),
                     first: history.first,
-                    versions: version_spans(&self.watch.0, *model, history),
+                    versions: version_spans(self, *model, history),
                 })
                 .collect(),
             dirty: self
@@ -267,17 +110,21 @@ impl Judge {
                 })
                 .collect(),
             revised_at: self.revised_at,
-            holes: self
-                .holes
-                .ranges()
-                .iter()
-                .map(|panes| PaneRange { start: panes.start, end: panes.end })
-                .collect(),
+            holes: pane_ranges(&self.holes),
             pane_len: self.config.pane_ms,
+            joins_from,
+            joins_next: joins_next.unwrap_or_default(),
         }
     }
 
-    /// A judge as `state` left it, but for its open panes: feed it the tallies from `state.replay_from` on.
+    /// The last place at or before `offset` to read again from, and the sources there.
+    fn boundary_before(&self, offset: i64) -> (i64, Vec<NextOffset>) {
+        let boundary = self.boundaries.iter().rev().find(|boundary| boundary.offset <= offset);
+        boundary.map_or((0, Vec::new()), |boundary| (boundary.offset, boundary.next.clone()))
+    }
+
+    /// A judge as `state` left it, but for its open panes and what waits to be joined: feed it the tallies from
+    /// [`MergeState::read_from`] on.
     /// Panes are added by [`Judge::restore_pane`] before that. If panes had another length, those that were open
     /// are marked incomplete.
     pub fn restore(
@@ -295,10 +142,15 @@ impl Judge {
         };
         #[cfg(test)]
         let at_applied = if Bug::ForgetNext.is_planted() { at_applied.forget_next() } else { at_applied };
-        let mut judge = Judge::new(config, watch, expected, state.replay_from);
-        judge.sources.known = state.replay_next.iter().map(standing).collect();
-        let next = state.replay_next.clone();
-        judge.boundaries = VecDeque::from([Boundary { offset: state.replay_from, clock: state.clock, next }]);
+        let mut judge = Judge::new(config, watch, expected, state.read_from());
+        let boundary =
+            |offset, next: &Vec<NextOffset>| Boundary { offset, clock: state.clock, next: next.clone() };
+        let joins = state.joins_from.map(|offset| boundary(offset, &state.joins_next));
+        let open = Some(boundary(state.replay_from, &state.replay_next));
+        let open = open.filter(|open| joins.as_ref().is_none_or(|joins| joins.offset < open.offset));
+        judge.boundaries = joins.into_iter().chain(open).collect();
+        let first = judge.boundaries.front().map_or(&[][..], |boundary| &boundary.next);
+        judge.sources.known = first.iter().map(standing).collect();
         let bounded = |index: i64| bounded_index(index, config.pane_ms);
         let closed_to = state.closed_to.map(bounded);
         judge.closed_to = closed_to;
@@ -307,6 +159,7 @@ impl Judge {
         judge.replay = Some(Replay { until: state.applied, sources: at_applied });
         for span in &state.models {
             if let Some(model) = find_model(&judge.watch, &span.namespace, &span.model) {
+                judge.restore_joins(model, span);
                 let mut since = since_of(&judge.watch.0, model, span, closed_to);
                 since.values_mut().for_each(|index| *index = bounded(*index));
                 let first = bounded(span.first);
@@ -320,6 +173,25 @@ impl Judge {
         }
         judge.end_replay();
         judge
+    }
+
+    fn restore_joins(&mut self, model: u32, span: &ModelSpan) {
+        let pane_ms = self.config.pane_ms;
+        let bounded = |index: i64| bounded_index(index, pane_ms);
+        for one in &span.versions {
+            let Some(version) = self.watch.0.models[model as usize].find_version(&one.version) else {
+                continue;
+            };
+            let panes = one.unjoined.iter().map(|panes| bounded(panes.start)..bounded(panes.end));
+            self.joins.restore(VersionIndex { model, version }, one.unmatured.map(bounded), panes);
+        }
+    }
+
+    /// The tallies do not reach back to [`MergeState::joins_from`] any more: what waited is not known.
+    pub fn lose_joins(&mut self) {
+        if let Some(closed_to) = self.closed_to {
+            self.joins.mark_all_before(closed_to);
+        }
     }
 
     /// Event time (milliseconds since 1970) before which no closed pane or sum that this judge needs starts;
@@ -365,6 +237,7 @@ impl Judge {
             (arm.stable, arm.canary, arm.unset) = (roles.stable, roles.canary, roles.unset);
             arm.service = roles.service.clone();
             arm.labels = roles.labels.clone();
+            arm.matured = roles.matured.clone();
         }
         // A pane of missing offsets holds no series; one with data has a place for each.
         if record.filled > 0 {
@@ -390,14 +263,23 @@ impl Judge {
     }
 }
 
-fn version_spans(watch: &Watch, model: u32, history: &ModelHistory) -> Vec<VersionSpan> {
-    let versions = &watch.models[model as usize].versions;
-    let span = |(index, version): (usize, &WatchedVersion)| VersionSpan {
-        version: version.version.clone(),
-        layout: layout(version),
-        since: history.since.get(&(index as u32)).copied(),
+fn version_spans(judge: &Judge, model: u32, history: &ModelHistory) -> Vec<VersionSpan> {
+    let versions = &judge.watch.0.models[model as usize].versions;
+    let span = |(index, version): (usize, &WatchedVersion)| {
+        let joins = judge.joins.standing(VersionIndex { model, version: index as u32 });
+        VersionSpan {
+            version: version.version.clone(),
+            layout: layout(version),
+            since: history.since.get(&(index as u32)).copied(),
+            unmatured: joins.and_then(|(unmatured, _)| unmatured),
+            unjoined: joins.map_or_else(Vec::new, |(_, unjoined)| pane_ranges(unjoined)),
+        }
     };
     versions.iter().enumerate().map(span).collect()
+}
+
+fn pane_ranges(holes: &PaneHoles) -> Vec<PaneRange> {
+    holes.ranges().iter().map(|panes| PaneRange { start: panes.start, end: panes.end }).collect()
 }
 
 /// Since when each version of a model is counted on its present grids: since now, if they are others than

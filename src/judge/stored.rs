@@ -1,6 +1,7 @@
 //! Windows of any length out of stored panes and sums: the past judged again, without raw data.
 
 use super::history::TIERS;
+use super::joins::Matured;
 use super::panes::{add_counts, empty, version_of};
 use super::window::{ArmWindow, ModelWindow, SeriesCounts};
 use crate::baseline::{VersionIndex, Watch};
@@ -62,7 +63,11 @@ pub fn window(
                 arm.unset_events = add_counts_up(arm.unset_events, roles.unset);
                 arm.mixed_roles |= record.mixed_roles;
                 left_out += u64::from(!roles.service.as_ref().is_none_or(|counts| arm.service.add(counts)));
-                left_out += u64::from(!arm.labels.add(watch.version(version), &roles.labels));
+                let watched = watch.version(version);
+                left_out += u64::from(!arm.labels.add(watched, &roles.labels));
+                let matured = roles.matured.as_ref();
+                let fits = matured.is_none_or(|counts| Matured::join(&mut arm.matured, watched, counts));
+                left_out += u64::from(!fits);
                 arm.panes = arm.panes.saturating_add(record.filled);
                 arm.revision = arm.revision.saturating_add(record.revision);
             }

@@ -4,7 +4,7 @@ use crate::event::fuzz::{damage, edge};
 use crate::judge::{MergeState, OffsetRange, PaneRange};
 use crate::tally::checked::MAX_COUNT;
 use crate::tally::record::{
-    Counts, Delta, Marker, OutcomeCount, PaneRecord, RoleCount, SourceRange, TallyBody, TallyRecord,
+    Counts, Delta, Joins, Marker, OutcomeCount, PaneRecord, RoleCount, SourceRange, TallyBody, TallyRecord,
 };
 use fastrand::Rng;
 use prost::Message;
@@ -88,6 +88,23 @@ fn twist_delta(random: &mut Rng, delta: &mut Delta) {
     }
 }
 
+fn twist_joins(random: &mut Rng, joins: &mut Joins) {
+    match random.u8(..9) {
+        0 => joins.range_id = random.u8(..9).to_string(),
+        1 => name(random, &mut joins.version),
+        2 => name(random, &mut joins.output),
+        3 => joins.grid_hash ^= 1,
+        4 => joins.pane_start = near(random, joins.pane_start),
+        5 => joins.pane_len = near(random, joins.pane_len),
+        6 => joins.answers.iter_mut().chain(&mut joins.labels).for_each(|cell| *cell = random.u32(..)),
+        7 => joins.answered.push(random.u64(..)),
+        _ => {
+            joins.labelled.extend([0, u64::MAX, random.u64(..)]);
+            joins.labels.extend([0, 1, random.u32(..4)]);
+        }
+    }
+}
+
 fn twist_range(random: &mut Rng, range: &mut SourceRange) {
     match random.u8(..10) {
         0 => name(random, &mut range.topic),
@@ -148,6 +165,7 @@ pub(super) fn tally(random: &mut Rng, record: &TallyRecord) -> Vec<u8> {
                 match &mut record.body {
                     Some(TallyBody::Delta(delta)) => twist_delta(random, delta),
                     Some(TallyBody::Marker(marker)) => twist_marker(random, marker),
+                    Some(TallyBody::Joins(joins)) => twist_joins(random, joins),
                     None => {}
                 }
             }
@@ -182,6 +200,7 @@ pub(super) fn state(random: &mut Rng, state: &MergeState) -> Vec<u8> {
         0 => return damaged(random, &state),
         1 => return noise(random),
         2 => state.applied = near(random, state.applied),
+        3 if random.bool() => state.joins_from = Some(near(random, state.replay_from)),
         3 => state.replay_from = near(random, state.replay_from),
         4 => state.closed_to = Some(near(random, state.closed_to.unwrap_or(0))),
         5 => state.closed_to = None,
@@ -191,6 +210,10 @@ pub(super) fn state(random: &mut Rng, state: &MergeState) -> Vec<u8> {
         9 => state.models.iter_mut().for_each(|span| {
             span.first = near(random, span.first);
             span.versions.iter_mut().for_each(|one| one.since = Some(near(random, one.since.unwrap_or(0))));
+            span.versions.iter_mut().for_each(|one| {
+                one.unmatured = Some(near(random, one.unmatured.unwrap_or(0)));
+                one.unjoined.push(PaneRange { start: edge(random), end: edge(random) });
+            });
         }),
         10 => state.dirty.iter_mut().for_each(|one| {
             one.index = near(random, one.index);

@@ -1,5 +1,6 @@
 //! What a window hands to the measurements.
 
+use super::joins::Matured;
 use super::service::Service;
 use crate::baseline::VersionIndex;
 use crate::cells::{Sums, UNIT_CELLS};
@@ -45,6 +46,9 @@ pub struct ArmWindow {
     pub service: Service,
     /// Answers that came with their label.
     pub labels: Labels,
+    /// Where labels are joined: answers of earlier panes that matured when the window's panes closed, in a steady
+    /// stream those of the window of its length that ended a horizon earlier.
+    pub matured: Option<Matured>,
     /// One for each watched series of the version, in its order.
     pub series: Vec<SeriesCounts>,
     /// Panes of the window that hold data of this version.

@@ -6,9 +6,9 @@ use super::judge_stage::{JudgeAssignment, lock};
 use super::restore::Slot;
 use crate::event::{EventTime, ModelId};
 use crate::http::gauges::DriftGauges;
-use crate::judge::Step;
 use crate::judge::report::Report;
 use crate::judge::self_check::SelfCheckReport;
+use crate::judge::{LabelNotes, Step};
 use crate::metrics::Metrics;
 use crate::policy::evaluate::Conclusion;
 
@@ -29,6 +29,7 @@ pub(super) fn note(assignment: &JudgeAssignment, slot: &Slot, step: &Step) {
     metrics.late_events.with_label_values(&["revised"]).inc_by(notes.late_revised);
     metrics.late_events.with_label_values(&["late_dropped"]).inc_by(notes.late_dropped);
     metrics.foreign_deltas.inc_by(notes.foreign_deltas);
+    note_labels(metrics, &notes.labels);
     if notes.closed_early > 0 {
         metrics.panes_closed_early.inc_by(notes.closed_early);
         tracing::warn!(panes = notes.closed_early, "open panes held too much: the oldest were closed early");
@@ -37,6 +38,28 @@ pub(super) fn note(assignment: &JudgeAssignment, slot: &Slot, step: &Step) {
         for id in slot.ids() {
             metrics.watermark.with_label_values(&[&id.name, &id.namespace]).set(watermark as f64 / 1000.0);
         }
+    }
+}
+
+fn note_labels(metrics: &Metrics, notes: &LabelNotes) {
+    let LabelNotes { joined, unmatched, repeated, late, refused, .. } = *notes;
+    let labels = [joined, unmatched, repeated, late, refused];
+    for (outcome, count) in ["joined", "unmatched", "repeated", "late", "refused"].into_iter().zip(labels) {
+        metrics.labels.with_label_values(&[outcome]).inc_by(count);
+    }
+    let answers = [notes.answers_repeated, notes.answers_late, notes.answers_refused];
+    for (outcome, count) in ["repeated", "late", "refused"].into_iter().zip(answers) {
+        metrics.answers_not_joined.with_label_values(&[outcome]).inc_by(count);
+    }
+    for (outcome, count) in [("matured", notes.panes), ("left_out", notes.panes_left_out)] {
+        metrics.label_panes.with_label_values(&[outcome]).inc_by(count);
+    }
+    if notes.panes_left_out > 0 {
+        tracing::warn!(
+            panes = notes.panes_left_out,
+            refused = notes.refused + notes.answers_refused,
+            "not all answers and labels of these panes are known: they say nothing of accuracy"
+        );
     }
 }
 

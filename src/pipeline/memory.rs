@@ -11,7 +11,7 @@ use crate::decode::MAX_EVENT_BYTES;
 use crate::http::board;
 use crate::judge::{MAX_OPEN_BYTES, MIN_OPEN_PANES};
 use crate::source::kafka::{ClientSettings, MAX_BATCH, PRODUCER_QUEUE_KIB};
-use crate::tally::{MAX_HELD_BYTES, merge_partition, pane_bytes};
+use crate::tally::{MAX_HELD_BYTES, label_bytes, merge_partition, pane_bytes};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -38,6 +38,10 @@ const GAUGE: usize = 1_024;
 const GAUGES_PER_SERIES: usize = 64;
 /// A rollout's evidence of one series: two numbers for each of up to 300 cells, and what goes with them.
 const EVIDENCE_PER_SERIES: usize = 6 * 1_024;
+/// An answer or a label that waits to be joined: its request, its cell, and its share of a search tree's nodes.
+const WAITING: usize = 64;
+/// Panes that wait beyond the horizon, and are still open.
+const LATE_PANES: usize = 32;
 /// Windows that one pane with data ends up in, with the empty panes behind it.
 const WINDOWS_PER_PANE: usize = 13;
 /// What the allocator keeps beside what was asked of it: a fifth.
@@ -131,9 +135,19 @@ fn judge(config: &Config, watch: &Watch, cluster: Cluster) -> Vec<(&'static str,
         ("kept sums", kept),
         ("windows", WINDOWS_PER_PANE * largest + 3 * 16 * MIB),
         // In the slot, and as the records of a transaction.
+        ("labels", watch.models.iter().map(|model| waiting(config, model)).sum()),
         ("evidence", 2 * largest_versions(watch) * EVIDENCE_PER_SERIES),
         ("gauges", watch.models.iter().map(|model| exported((model, most))).sum()),
     ]
+}
+
+/// What waits of a model: requests, and of each pane the labels that came beside its answers, encoded.
+fn waiting(config: &Config, model: &crate::baseline::WatchedModel) -> usize {
+    let Some(join) = &model.labels else { return 0 };
+    let pane = config.windows.pane.as_millis().max(1) as usize;
+    let panes = join.horizon_ms as usize / pane + LATE_PANES;
+    let beside: usize = model.versions.iter().map(|version| 2 * label_bytes(version)).sum();
+    join.max_pending.saturating_mul(WAITING).saturating_add(panes.saturating_mul(beside))
 }
 
 /// Series that a canary may have, of all models: what evidence is kept of.

@@ -158,7 +158,18 @@ pub(super) fn slot<C: ConsumerContext>(
         tracing::error!(%error, partition, "a state record is not used; what it held is begun anew");
     }
     let mut judge = match state {
-        Some(state) => Judge::restore(settings.judge, Arc::clone(watch), expected, &state),
+        Some(mut state) => {
+            let lost = state.begin_at(low);
+            let mut judge = Judge::restore(settings.judge, Arc::clone(watch), expected, &state);
+            if lost {
+                tracing::warn!(
+                    partition,
+                    "answers that wait for labels are older than the tallies: left out"
+                );
+                judge.lose_joins();
+            }
+            judge
+        }
         None => Judge::new(settings.judge, Arc::clone(watch), expected, low),
     };
     if let Some(oldest) = judge.oldest_pane_needed() {

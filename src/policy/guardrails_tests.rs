@@ -3,13 +3,18 @@
 use super::PolicyConfig;
 use super::action::Decision;
 use super::evaluate::{Conclusion, ModelMemory, ModelRules, evaluate};
-use crate::event::Role;
+use crate::baseline::{LabelJoin, WatchedModel};
+use crate::event::{EventTime, Role};
+use crate::judge::Matured;
 use crate::judge::evidence::EvidenceRecord;
 use crate::judge::fixture::{HEALTHY, Traffic, label, watched, window};
 use crate::judge::plan::MeasurePlan;
 use crate::judge::report::Report;
 use crate::judge::verdict::{Budget, BudgetConfig, VerdictRules};
+use crate::judge::window::ArmWindow;
+use crate::tally::labels::Labels;
 use fastrand::Rng;
+use std::collections::BTreeMap;
 
 const STABLE: Traffic = Traffic { events: 1_800, ..HEALTHY };
 const CANARY: Traffic = Traffic { events: 200, ..HEALTHY };
@@ -21,16 +26,32 @@ struct Run {
     memory: ModelMemory,
     number: i64,
     seed: u64,
+    /// The labels of each version that are still to mature, by pane.
+    waiting: BTreeMap<(u32, i64), Labels>,
 }
+
+/// How many panes labels are waited for where they are joined.
+const HORIZON: i64 = 6;
 
 impl Run {
     /// A rollout that begins after ten panes of stable alone.
     fn new(seed: u64) -> Run {
-        let plan = MeasurePlan::new(&watched(true));
+        Run::with(seed, watched(true))
+    }
+
+    /// As [`Run::new`], with labels that come by themselves.
+    fn joined(seed: u64) -> Run {
+        let join = LabelJoin { horizon_ms: HORIZON * 60_000, max_pending: 1_000, sample: 1.0 };
+        Run::with(seed, WatchedModel { labels: Some(join), ..watched(true) })
+    }
+
+    fn with(seed: u64, model: WatchedModel) -> Run {
+        let plan = MeasurePlan::new(&model);
         let budget = Budget::new(&BudgetConfig::default(), &plan, 60_000);
         let rules =
             ModelRules { plan, verdicts: VerdictRules::Budget(budget), policy: PolicyConfig::default() };
-        let mut run = Run { rules, memory: ModelMemory::default(), number: 0, seed };
+        let mut run =
+            Run { rules, memory: ModelMemory::default(), number: 0, seed, waiting: BTreeMap::new() };
         for _ in 0..10 {
             run.take(GOOD, None);
         }
@@ -46,6 +67,12 @@ impl Run {
         pane.arms.truncate(if canary.is_some() { 2 } else { 1 });
         for (arm, labels) in pane.arms.iter_mut().zip([Some(stable), canary].into_iter().flatten()) {
             label(watched, arm, labels, &mut random);
+        }
+        if watched.labels.is_some() {
+            let start = pane.start;
+            pane.arms
+                .iter_mut()
+                .for_each(|arm| mature(watched, &mut self.waiting, (start, self.number), arm));
         }
         evaluate(&self.rules, &pane, &mut self.memory)
     }
@@ -73,6 +100,26 @@ impl Run {
         assert_eq!(memory, self.memory);
         self.memory = memory;
     }
+}
+
+/// Puts the labels of an arm's pane aside, and hands out those of the pane a horizon earlier.
+fn mature(
+    watched: &WatchedModel,
+    waiting: &mut BTreeMap<(u32, i64), Labels>,
+    (start, number): (EventTime, i64),
+    arm: &mut ArmWindow,
+) {
+    let version = &watched.versions[arm.version.version as usize];
+    let mut labels = std::mem::take(&mut arm.labels);
+    let (place, confusion) =
+        labels.outputs().next().map(|(place, one)| (place, one.clone())).expect("labels");
+    for _ in confusion.answers()..arm.series[place].n() {
+        labels.note_answer(version, place, 0, None);
+    }
+    waiting.insert((arm.version.version, number), labels);
+    let of = EventTime(start.0 - HORIZON * 60_000);
+    let labels = waiting.remove(&(arm.version.version, number - HORIZON));
+    arm.matured = labels.map(|labels| Matured { start: of, end: EventTime(of.0 + 60_000), labels });
 }
 
 #[test]
@@ -141,4 +188,37 @@ fn a_report_of_a_canary_tells_how_far_its_accuracy_is_from_stable_s() {
             < 1e-12
     );
     assert!(found.lower < found.value && found.value < found.upper && found.upper < 0.0, "{found:?}");
+}
+
+/// What is decided of labels beside the answers is decided of joined ones, a horizon later and not before.
+#[test]
+fn labels_that_come_later_decide_when_their_pane_matures() {
+    for seed in 1..=4 {
+        let [mut beside, mut joined] = [Run::new(seed), Run::joined(seed)];
+        let (at_once, _) = beside.acts(20, GOOD, [0.8, 0.85]).expect("found");
+        let (later, decision) = joined.acts(30, GOOD, [0.8, 0.85]).expect("found");
+        assert_eq!(decision, Decision::Rollback, "{}", joined.reason());
+        let delay = later as i64 - at_once as i64;
+        assert!((HORIZON - 1..=HORIZON + 1).contains(&delay), "seed {seed}: {at_once} and {later}");
+        assert_eq!(joined.memory.evidence.head.labelled_panes, later as u64 - HORIZON as u64);
+    }
+    let mut healthy = Run::joined(5);
+    assert_eq!(healthy.acts(60, GOOD, GOOD), None, "{}", healthy.reason());
+    let report = &healthy.take(GOOD, Some(GOOD)).reports[1];
+    let labels = &report.labels[0];
+    assert_eq!((labels.answers, report.events), (200, 200));
+    assert!(labels.end.as_ref() < Some(&report.window.start) && labels.accuracy_difference.is_some());
+}
+
+/// A pane of one arm only is no comparison: what matured of stable alone is not held against the canary's next pane.
+#[test]
+fn joined_labels_are_compared_within_the_same_panes_only() {
+    let mut run = Run::joined(6);
+    assert_eq!(run.acts(HORIZON as usize + 3, GOOD, GOOD), None);
+    let before = run.memory.evidence.head.labelled_panes;
+    run.waiting.retain(|(version, number), _| *version == 0 || *number != run.number - HORIZON + 1);
+    run.take(GOOD, Some(GOOD));
+    assert_eq!(run.memory.evidence.head.labelled_panes, before, "stable's labels matured alone");
+    run.take(GOOD, Some(GOOD));
+    assert_eq!(run.memory.evidence.head.labelled_panes, before + 1);
 }

@@ -37,7 +37,7 @@ pub(super) fn restore(
     let Some(state) = state else { return Ok(Judge::new(JUDGE, watch, expected, 0)) };
     let mut judge = Judge::restore(JUDGE, watch, expected, state);
     panes.values().for_each(|pane| judge.restore_pane(pane));
-    let (from, to) = (state.replay_from as usize, state.applied as usize);
+    let (from, to) = (state.read_from() as usize, state.applied as usize);
     for (offset, entry) in log.iter().enumerate().take(to).skip(from).filter(|(_, entry)| entry.visible) {
         let step = judge.apply(offset as i64, &entry.record);
         if !step.panes.is_empty() || !step.windows.is_empty() {

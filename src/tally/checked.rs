@@ -3,7 +3,7 @@
 //! Whoever may write to Tidegate's own topics may write anything there. What passes here can be added up and
 //! compared without an overflow, however it was made.
 
-use super::record::{Counts, Delta, FORMAT, Marker, PaneRecord, SourceRange, TallyBody, TallyRecord};
+use super::record::{Counts, Delta, FORMAT, Joins, Marker, PaneRecord, SourceRange, TallyBody, TallyRecord};
 use crate::cells::Sums;
 use prost::Message;
 
@@ -76,6 +76,7 @@ impl TallyRecord {
         match &record.body {
             Some(TallyBody::Delta(delta)) => check_delta(delta)?,
             Some(TallyBody::Marker(marker)) => check_marker(marker)?,
+            Some(TallyBody::Joins(joins)) => check_joins(joins)?,
             None => return Err(RecordError::Empty),
         }
         Ok(record)
@@ -93,7 +94,11 @@ impl PaneRecord {
         // The pane that holds the earliest time starts before it.
         demand(is_time(record.start / 2) && is_time(record.pane_len), "time")?;
         record.counts.as_ref().map_or(Ok(()), check_counts)?;
-        record.roles.iter().try_for_each(|roles| check_events([roles.stable, roles.canary, roles.unset]))?;
+        record.roles.iter().try_for_each(|roles| {
+            check_events([roles.stable, roles.canary, roles.unset])?;
+            let matured = roles.matured.as_ref();
+            demand(matured.is_none_or(|one| is_time(one.start / 2) && is_time(one.end / 2)), "time")
+        })?;
         Ok(record)
     }
 }
@@ -101,6 +106,13 @@ impl PaneRecord {
 fn check_delta(delta: &Delta) -> Result<(), RecordError> {
     demand(is_time(delta.pane_start) && is_time(delta.pane_len), "pane")?;
     delta.counts.as_ref().map_or(Ok(()), check_counts)
+}
+
+/// One cell for every request.
+fn check_joins(joins: &Joins) -> Result<(), RecordError> {
+    demand(is_time(joins.pane_start) && is_time(joins.pane_len), "pane")?;
+    let [answers, labels] = [&joins.answers, &joins.labels].map(Vec::len);
+    demand(joins.answered.len() == answers && joins.labelled.len() == labels, "requests")
 }
 
 /// Every row is in a cell, missing, of another type, or not a number.

@@ -1,5 +1,6 @@
 //! What a flush writes: deltas, then a marker for every merge partition.
 
+use super::joins;
 #[cfg(test)]
 use super::planted::Bug;
 use super::record::{
@@ -33,7 +34,7 @@ pub struct FlushRecord {
 /// A flush, ready to be written in one transaction with `offsets`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Flush {
-    /// Deltas first, then the markers.
+    /// Deltas first, then what is to be joined, then the markers.
     pub records: Vec<FlushRecord>,
     /// Next offset of each source.
     pub offsets: Vec<(SourceKey, i64)>,
@@ -52,6 +53,15 @@ impl Tally {
             deltas_in[partition as usize] += deltas.len() as u64;
             records.extend(deltas.into_iter().map(|delta| record(partition, TallyBody::Delta(delta))));
             roles[partition as usize].push(self.role_count(*version, *pane_start, pane));
+        }
+        for ((version, pane_start), pane) in &self.joins {
+            let (model, watched) = (self.watch.model(*version), self.watch.version(*version));
+            let partition = merge_partition(&model.id.namespace, &model.id.name, stamp.partitions);
+            let head = joins::head(model, watched, (pane_start.0, self.pane_ms), stamp.range_id);
+            let before = records.len();
+            let joins = pane.records(watched, &head);
+            records.extend(joins.map(|joins| record(partition, TallyBody::Joins(joins))));
+            deltas_in[partition as usize] += (records.len() - before) as u64;
         }
         for (partition, (roles, n_deltas_here)) in roles.into_iter().zip(deltas_in).enumerate() {
             #[cfg(test)]
@@ -108,6 +118,7 @@ impl Tally {
 
     fn clear_counts(&mut self) {
         self.panes.clear();
+        self.joins.clear();
         self.held_bytes = 0;
     }
 
@@ -150,6 +161,7 @@ impl Tally {
             unset: pane.unset,
             service: pane.service.record(),
             labels: pane.labels.record(self.watch.version(version)),
+            matured: None,
         }
     }
 

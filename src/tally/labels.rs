@@ -32,11 +32,13 @@ pub struct Confusion {
     other_errors: u64,
     /// Labels of another type than the output, and those that cannot be compared with their answer.
     unusable: u64,
+    /// Answers that had their time to be labelled, and were not.
+    unlabelled: u64,
 }
 
 impl Confusion {
     fn new(classes: usize) -> Confusion {
-        Confusion { classes, pairs: vec![0; classes * classes], other_errors: 0, unusable: 0 }
+        Confusion { classes, pairs: vec![0; classes * classes], other_errors: 0, unusable: 0, unlabelled: 0 }
     }
 
     /// Counts an answer in cell `predicted`; `truth` is the cell of its label, `None`: of another type.
@@ -71,6 +73,7 @@ impl Confusion {
         self.pairs.iter_mut().zip(added).for_each(|(count, more)| *count += more);
         self.other_errors = others;
         self.unusable = add_counts_up(self.unusable, counts.unusable);
+        self.unlabelled = add_counts_up(self.unlabelled, counts.unlabelled);
         true
     }
 
@@ -104,6 +107,11 @@ impl Confusion {
     pub fn unusable(&self) -> u64 {
         self.unusable
     }
+
+    /// Answers with a label of any kind, and those that had their time to get one.
+    pub fn answers(&self) -> u64 {
+        [self.unusable, self.unlabelled].into_iter().fold(self.labelled(), add_counts_up)
+    }
 }
 
 /// The labelled answers of one version, by place of the output among its series.
@@ -112,11 +120,25 @@ pub struct Labels(BTreeMap<usize, Confusion>);
 
 impl Labels {
     pub(super) fn note(&mut self, watched: &WatchedVersion, pair: &LabelPair) {
-        let place = pair.series as usize;
+        self.note_answer(watched, pair.series as usize, pair.predicted, Some(pair.truth));
+    }
+
+    /// Counts an answer of the output at `place` in cell `predicted`; `label`: the cell of its label or, of another
+    /// type, none, if one came at all.
+    pub fn note_answer(
+        &mut self,
+        watched: &WatchedVersion,
+        place: usize,
+        predicted: u16,
+        label: Option<Option<u16>>,
+    ) {
         let Some(grid) = watched.series.get(place).map(|series| &series.reference.grid) else { return };
         let Some(classes) = classes(grid) else { return };
         let confusion = self.0.entry(place).or_insert_with(|| Confusion::new(classes));
-        confusion.note(grid, pair.predicted, pair.truth);
+        match label {
+            Some(truth) => confusion.note(grid, predicted, truth),
+            None => confusion.unlabelled += 1,
+        }
     }
 
     /// Adds the counts of records on the grids of `watched`. Returns whether all fitted; those that did not are left
@@ -149,6 +171,7 @@ impl Labels {
                 pairs: runs::encode(&confusion.pairs),
                 other_errors: confusion.other_errors,
                 unusable: confusion.unusable,
+                unlabelled: confusion.unlabelled,
             })
         };
         self.0.iter().filter_map(of_output).collect()

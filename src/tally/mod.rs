@@ -10,6 +10,7 @@
 
 pub mod checked;
 mod flush;
+mod joins;
 pub mod labels;
 mod partition;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use crate::cells::{
 };
 use crate::decode::{Accepted, LabelPair, Table};
 use crate::event::{EventTime, Outcome, Role, SeriesOf};
+use joins::{PaneJoins, REQUEST_BYTES};
 use labels::Labels;
 use service::ServiceTally;
 use source::SourceProgress;
@@ -67,6 +69,7 @@ pub struct Tally {
     watch: Arc<Watch>,
     pane_ms: i64,
     panes: BTreeMap<(VersionIndex, EventTime), PaneCounts>,
+    joins: BTreeMap<(VersionIndex, EventTime), PaneJoins>,
     sources: BTreeMap<SourceKey, SourceProgress>,
     scratch: Scratch,
     /// Bytes that the panes may take, once every series of theirs was seen.
@@ -87,6 +90,7 @@ impl Tally {
             pane_ms,
             pane_bytes,
             panes: BTreeMap::new(),
+            joins: BTreeMap::new(),
             sources: BTreeMap::new(),
             scratch: Scratch::default(),
             held_bytes: 0,
@@ -149,6 +153,9 @@ impl Tally {
         if event.moves_watermark {
             // A producer's clock may be ahead; the watermark may not.
             progress.raise_watermark(event.time.min(now));
+        } else {
+            // Labels are no request and no answer: the events of their pane are not theirs.
+            return;
         }
         let role = event.role;
         let pane = self.pane(event.version, event.time);
@@ -183,8 +190,29 @@ impl Tally {
                 self.count_rows(table, pane, start..end)?;
                 start = end;
             }
+            self.note_joins(table);
         }
         Ok(())
+    }
+
+    fn note_joins(&mut self, table: &Table) {
+        let times = table.times.values();
+        for answer in &table.joins.answers {
+            let Some(time) = times.get(answer.row as usize) else { continue };
+            self.joins(table.version, EventTime(*time)).note_answer(answer);
+        }
+        for label in &table.joins.labels {
+            self.joins(table.version, EventTime(label.time)).note_label(label);
+        }
+    }
+
+    /// Where one more request is noted.
+    fn joins(&mut self, version: VersionIndex, time: EventTime) -> &mut PaneJoins {
+        self.held_bytes += REQUEST_BYTES;
+        self.joins.entry((version, time.pane_start(self.pane_ms))).or_insert_with(|| {
+            self.held_bytes += size_of::<PaneJoins>() + 256;
+            PaneJoins::default()
+        })
     }
 
     fn count_rows(
@@ -254,7 +282,9 @@ impl Tally {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.panes.is_empty() && self.sources.values().all(SourceProgress::is_unmoved)
+        self.panes.is_empty()
+            && self.joins.is_empty()
+            && self.sources.values().all(SourceProgress::is_unmoved)
     }
 
     /// Whether the own watermark has passed the end of another pane by `lateness_ms` since the last flush, so
@@ -283,6 +313,11 @@ pub fn pane_bytes(version: &WatchedVersion) -> usize {
     256 + ServiceTally::BYTES
         + Labels::most_bytes(version)
         + version.series.iter().map(of_series).sum::<usize>()
+}
+
+/// What the labels of one pane of a version take at most.
+pub fn label_bytes(version: &WatchedVersion) -> usize {
+    Labels::most_bytes(version)
 }
 
 fn errors_within(type_errors: &[u32], rows: &std::ops::Range<usize>) -> u64 {

@@ -10,7 +10,7 @@ pub const FORMAT: u32 = 1;
 pub struct TallyRecord {
     #[prost(uint32, tag = "1")]
     pub format: u32,
-    #[prost(oneof = "TallyBody", tags = "2, 3")]
+    #[prost(oneof = "TallyBody", tags = "2, 3, 4")]
     pub body: Option<TallyBody>,
 }
 
@@ -20,6 +20,8 @@ pub enum TallyBody {
     Delta(Delta),
     #[prost(message, tag = "3")]
     Marker(Marker),
+    #[prost(message, tag = "4")]
+    Joins(Joins),
 }
 
 /// What one flush counted of one (model, version, series, pane).
@@ -49,6 +51,42 @@ pub struct Delta {
     pub pane_len: i64,
     #[prost(message, optional, tag = "10")]
     pub counts: Option<Counts>,
+}
+
+/// What one flush has to be joined of one (model, version, output, pane): answers whose label may still come, and
+/// labels that came in events of their own. Requests are named by their hash ([`crate::event::unit_hash`]).
+#[derive(Clone, PartialEq, Message)]
+pub struct Joins {
+    /// The flush this belongs to; its marker counts it among its deltas.
+    #[prost(string, tag = "1")]
+    pub range_id: String,
+    #[prost(string, tag = "2")]
+    pub namespace: String,
+    #[prost(string, tag = "3")]
+    pub model: String,
+    #[prost(string, tag = "4")]
+    pub version: String,
+    /// The key in `predictions` and `labels`.
+    #[prost(string, tag = "5")]
+    pub output: String,
+    #[prost(fixed64, tag = "6")]
+    pub grid_hash: u64,
+    /// Milliseconds since 1970, of the answers' events and of the labels' events.
+    #[prost(sint64, tag = "7")]
+    pub pane_start: i64,
+    /// Milliseconds.
+    #[prost(int64, tag = "8")]
+    pub pane_len: i64,
+    /// Requests that were answered without a label, and the cells of their answers.
+    #[prost(fixed64, repeated, tag = "9")]
+    pub answered: Vec<u64>,
+    #[prost(uint32, repeated, tag = "10")]
+    pub answers: Vec<u32>,
+    /// Requests whose label came, and the cells of the labels plus one; 0: of another type than the output.
+    #[prost(fixed64, repeated, tag = "11")]
+    pub labelled: Vec<u64>,
+    #[prost(uint32, repeated, tag = "12")]
+    pub labels: Vec<u32>,
 }
 
 /// The counts of one series over some stretch of event time. All fields add.
@@ -96,7 +134,7 @@ pub struct Marker {
     /// Milliseconds since 1970 at the flush.
     #[prost(sint64, tag = "3")]
     pub wall_clock: i64,
-    /// Deltas of this flush in this partition.
+    /// Deltas and joins of this flush in this partition.
     #[prost(uint64, tag = "4")]
     pub n_deltas_here: u64,
     #[prost(message, repeated, tag = "5")]
@@ -171,6 +209,22 @@ pub struct RoleCount {
     /// Their labels by output; absent where they came with none.
     #[prost(message, repeated, tag = "9")]
     pub labels: Vec<LabelCounts>,
+    /// In `tidegate.panes`: the answers of earlier panes for whose labels nobody waits any longer.
+    #[prost(message, optional, tag = "10")]
+    pub matured: Option<MaturedCounts>,
+}
+
+/// Answers of a version that had their time to be labelled. All fields but the first two add.
+#[derive(Clone, PartialEq, Message)]
+pub struct MaturedCounts {
+    /// Event time of the answers: from the start of the first pane to the end of the last, milliseconds since 1970.
+    #[prost(sint64, tag = "1")]
+    pub start: i64,
+    #[prost(sint64, tag = "2")]
+    pub end: i64,
+    /// Their labels, beside them or joined.
+    #[prost(message, repeated, tag = "3")]
+    pub labels: Vec<LabelCounts>,
 }
 
 /// Answers of one categorical or boolean output that came with their label. All fields but the first two add.
@@ -190,6 +244,9 @@ pub struct LabelCounts {
     /// Labels of another type than the output, and those that like their answer have no cell of their own.
     #[prost(uint64, tag = "5")]
     pub unusable: u64,
+    /// Of matured answers: those without a label.
+    #[prost(uint64, tag = "6")]
+    pub unlabelled: u64,
 }
 
 /// What events of one version say of how they were served. All fields add.

@@ -108,6 +108,7 @@ pub(crate) fn feed(tally: &mut Tally, partition: i32, events: &[Event]) {
                 type_errors: Vec::new(),
             }],
             labels: Vec::new(),
+            joins: Default::default(),
         };
         tally.count(&[table]).expect("the column fits");
     }

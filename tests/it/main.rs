@@ -22,6 +22,7 @@ mod rooms;
 mod schemas_config;
 mod schemas_event;
 mod serve_tests;
+mod label_join_tests;
 mod labels_tests;
 mod service;
 mod demo_tests;

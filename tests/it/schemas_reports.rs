@@ -130,6 +130,8 @@ pub fn report() -> Report {
             }),
         }),
         labels: vec![LabelReport {
+            start: Some("2026-01-01T00:00:00Z".to_owned()),
+            end: Some("2026-01-01T00:01:00Z".to_owned()),
             output: "class".to_owned(),
             answers: 1_000,
             labelled: 500,

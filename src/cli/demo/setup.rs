@@ -155,6 +155,7 @@ fn model(folder: &Folder) -> ModelConfig {
         policy: PolicyConfig::default(),
         verdicts: VerdictConfig::default(),
         noise: Vec::new(),
+        labels: None,
         max_exported_series: 200,
     }
 }

@@ -2,8 +2,8 @@
 
 use super::super::tests::{ARRIVAL, BOUNDS, NAMESPACE};
 use crate::baseline::VersionIndex;
-use crate::decode::{Accepted, Latency, Served};
-use crate::event::{EventTime, NO_UNIT, Outcome, Role, SeriesKind, SeriesOf, unit_bucket};
+use crate::decode::{Accepted, JoinLabel, Latency, Served};
+use crate::event::{EventTime, NO_UNIT, Outcome, Role, SeriesKind, SeriesOf, bucket_of, unit_hash};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// A JSON value; the keys of an object in the order they stand in, equal ones included.
@@ -103,13 +103,20 @@ pub(super) struct Row {
     pub cells: Vec<Cell>,
     /// Place among the series, cell of the answer, and of its label.
     pub labels: Vec<(u32, u16, Option<u16>)>,
+    /// Hash of the request, place, and cell of the answers whose label is still to come.
+    pub answers: Vec<(u64, u32, u16)>,
+}
+
+/// What an event holds.
+pub(super) struct Read {
+    pub accepted: Accepted,
+    pub rows: Vec<Row>,
+    /// Labels without an answer.
+    pub alone: Vec<JoinLabel>,
 }
 
 /// Reads an event whose watched series are `series`, in versions `v1` and `v2` of the model `fraud`.
-pub(super) fn read(
-    payload: &[u8],
-    series: &[(SeriesOf, &str, SeriesKind)],
-) -> Result<(Accepted, Vec<Row>), Outcome> {
+pub(super) fn read(payload: &[u8], series: &[(SeriesOf, &str, SeriesKind)]) -> Result<Read, Outcome> {
     let event: Json = serde_json::from_slice(payload).map_err(|_| Outcome::Unreadable)?;
     if !matches!(event, Json::Object(_)) || holds_huge_integer(payload) {
         return Err(Outcome::Unreadable);
@@ -136,22 +143,33 @@ pub(super) fn read(
         },
         time,
         served: served(&event, parts[1].is_some()),
-        unit: ["unit", "request_id"].iter().find_map(|key| bucket(event.get(key)?)).unwrap_or(NO_UNIT),
+        unit: ["unit", "request_id"].iter().find_map(|key| hash(event.get(key)?)).map_or(NO_UNIT, bucket_of),
         moves_watermark: parts[0].is_some() || parts[1].is_some(),
         foreign_namespace: event.get("namespace").is_some_and(|name| name.as_text() != Some(NAMESPACE)),
     };
-    let mut rows = Vec::new();
+    // Every second request is joined.
+    let request = event.get("request_id").and_then(hash).filter(|hash| *hash as u32 <= u32::MAX / 2);
+    let (mut rows, mut alone) = (Vec::new(), Vec::new());
     for (of, part) in [SeriesOf::Feature, SeriesOf::Prediction].into_iter().zip(parts) {
         if let Some(part) = part {
             let cells = cells(part, of, series);
-            let labels = match of {
-                SeriesOf::Prediction => labels(&cells, parts[2], series),
-                SeriesOf::Feature => Vec::new(),
+            let (labels, answers) = match of {
+                SeriesOf::Prediction => labels(&cells, parts[2], series, request),
+                SeriesOf::Feature => Default::default(),
             };
-            rows.push(Row { version, of, time: time.0, unit: accepted.unit, cells, labels });
+            rows.push(Row { version, of, time: time.0, unit: accepted.unit, cells, labels, answers });
+        } else if of == SeriesOf::Prediction
+            && let (Some(labels), Some(request)) = (parts[2], request)
+        {
+            let cells = cells(labels, of, series);
+            let known = outputs(series).zip(&cells).filter(|(_, cell)| **cell != Cell::Missing);
+            alone.extend(known.filter_map(|((place, kind), label)| {
+                (kind != SeriesKind::Numeric).then_some(())?;
+                Some(JoinLabel { time: time.0, request, series: place, truth: class(label) })
+            }));
         }
     }
-    Ok((accepted, rows))
+    Ok(Read { accepted, rows, alone })
 }
 
 fn served(event: &Json, has_predictions: bool) -> Served {
@@ -176,7 +194,7 @@ fn served(event: &Json, has_predictions: bool) -> Served {
     Served { answered: failed || has_predictions, failed, latency }
 }
 
-fn bucket(value: &Json) -> Option<u8> {
+fn hash(value: &Json) -> Option<u64> {
     let text = match value {
         Json::Text(text) => text.clone(),
         Json::Double(number) if number.fract() == 0.0 && number.abs() < 9007199254740992.0 => {
@@ -186,7 +204,7 @@ fn bucket(value: &Json) -> Option<u8> {
         Json::Unsigned(number) => number.to_string(),
         _ => return None,
     };
-    Some(unit_bucket(text.as_bytes()))
+    Some(unit_hash(text.as_bytes()))
 }
 
 fn time(value: Option<&Json>) -> Result<EventTime, Outcome> {
@@ -213,25 +231,40 @@ fn cells(part: &Json, of: SeriesOf, series: &[(SeriesOf, &str, SeriesKind)]) -> 
     watched.map(|(_, name, kind)| cell(*kind, value(name).unwrap_or(&Json::Null))).collect()
 }
 
-/// The labels of the answers in `predictions`.
+/// Place and kind of every output.
+fn outputs<'a>(series: &'a [(SeriesOf, &str, SeriesKind)]) -> impl Iterator<Item = (u32, SeriesKind)> + 'a {
+    let all = series.iter().enumerate().filter(|(_, one)| one.0 == SeriesOf::Prediction);
+    all.map(|(place, one)| (place as u32, one.2))
+}
+
+fn class(cell: &Cell) -> Option<u16> {
+    match cell {
+        Cell::Category(cell) => Some(*cell),
+        Cell::Truth(truth) => Some(u16::from(*truth)),
+        _ => None,
+    }
+}
+
+type Pairs = Vec<(u32, u16, Option<u16>)>;
+
+/// The labels of the answers in `predictions`, and the answers of `request` that have none.
 fn labels(
     predictions: &[Cell],
     labels: Option<&Json>,
     series: &[(SeriesOf, &str, SeriesKind)],
-) -> Vec<(u32, u16, Option<u16>)> {
-    let Some(labels) = labels else { return Vec::new() };
-    let first = series.iter().position(|one| one.0 == SeriesOf::Prediction).unwrap_or(0);
-    let class = |cell: &Cell| match cell {
-        Cell::Category(cell) => Some(*cell),
-        Cell::Truth(truth) => Some(u16::from(*truth)),
-        _ => None,
-    };
-    let labels = cells(labels, SeriesOf::Prediction, series);
-    let pairs = predictions.iter().zip(&labels).enumerate();
-    let pairs = pairs.filter(|(_, (_, label))| **label != Cell::Missing);
-    pairs
-        .filter_map(|(at, (answer, label))| Some(((first + at) as u32, class(answer)?, class(label))))
-        .collect()
+    request: Option<u64>,
+) -> (Pairs, Vec<(u64, u32, u16)>) {
+    let (mut pairs, mut answers) = (Vec::new(), Vec::new());
+    let none = vec![Cell::Missing; predictions.len()];
+    let labels = labels.map_or(none, |labels| cells(labels, SeriesOf::Prediction, series));
+    for ((place, _), (answer, label)) in outputs(series).zip(predictions.iter().zip(&labels)) {
+        let Some(answer) = class(answer) else { continue };
+        match label {
+            Cell::Missing => answers.extend(request.map(|request| (request, place, answer))),
+            label => pairs.push((place, answer, class(label))),
+        }
+    }
+    (pairs, answers)
 }
 
 /// All paths of an object; each replaces what an earlier key said of it and of all below it.

@@ -7,7 +7,7 @@ use fastrand::Rng;
 
 /// One event of each producer. `%` and a letter stand for a value: a number `n`, a category `c`, a truth
 /// value `b`, any text `s`, anything `x`, a time `t`, a role `r`, a unit `u`, an error `e`.
-const PRODUCERS: [&str; 6] = [
+const PRODUCERS: [&str; 7] = [
     concat!(
         r#"{"request_id":%u,"timestamp":%t,"model":"fraud","model_version":"v1","role":%r,"unit":%u,"latency_ms":%n,"error":%e,"#,
         r#""features":{"amount":%n,"country":%c,"is_new":%b,"user.age":%n,"user.home.city":%c,"ключ":%b,"#,
@@ -31,6 +31,8 @@ const PRODUCERS: [&str; 6] = [
     ),
     "{\n  \"model\" : \"fraud\",\n  \"model_version\" : \"v1\",\n  \"predictions\" : {\n    \"score\" : %n\n  },\r\n\t\"features\" : {}\n}\n",
     r#" {"model_version":"v2","model":"fraud","labels":{"class":%x},"features":null,"predictions":{"class":%c,"is_new":%b,"score":%n}}"#,
+    // A label that comes by itself.
+    r#"{"request_id":%u,"model":"fraud","model_version":"v1","timestamp":%t,"labels":{"class":%c,"is_new":%b,"user.age":%c}}"#,
 ];
 
 /// What makes a difference to a parser.

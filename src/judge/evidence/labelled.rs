@@ -4,10 +4,10 @@
 //! both arms: those that come are no random choice (statistics.md §6). Both are bets on a 2×2 table (§4.6, §9.4).
 
 use super::{Evidence, EvidenceHead};
-use crate::event::SeriesOf;
+use crate::event::{EventTime, SeriesOf};
 use crate::judge::dispersion::Dispersion;
 use crate::judge::plan::{MeasurePlan, SeriesPlan, VersionPlan};
-use crate::judge::window::ArmWindow;
+use crate::judge::window::{ArmWindow, SeriesCounts};
 use crate::stats::rates::{Change, Rate};
 use crate::stats::sequential::betting::{Betting, Terms};
 use crate::tally::labels::classes;
@@ -29,6 +29,8 @@ pub struct LabelledAnswers {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ArmLabels {
     pub version: String,
+    /// Where labels are joined: the event time of the answers. Both arms' have to be of the same panes.
+    pub span: Option<(EventTime, EventTime)>,
     pub outputs: BTreeMap<String, LabelledAnswers>,
 }
 
@@ -100,19 +102,22 @@ pub(super) fn can_be_labelled(series: &SeriesPlan) -> bool {
     series.reference.of == SeriesOf::Prediction && classes(&series.reference.grid).is_some()
 }
 
-/// The labels that came beside the answers of a pane.
-pub(super) fn of_arm(version: &str, plan: &VersionPlan, arm: &ArmWindow) -> ArmLabels {
-    let confusions: BTreeMap<usize, _> = arm.labels.outputs().collect();
-    let of_output =
-        |(place, (series, counts)): (usize, (&SeriesPlan, &crate::judge::window::SeriesCounts))| {
-            can_be_labelled(series).then_some(())?;
-            let confusion = confusions.get(&place);
-            let right = confusion.map_or(0, |one| one.all_right());
-            let labelled = confusion.map_or(0, |one| one.labelled());
-            Some((series.reference.name.clone(), LabelledAnswers { right, labelled, answers: counts.n() }))
-        };
+/// What is known of a version's answers when a pane of it closes: of those in the pane, by labels beside them, or
+/// where labels are joined of those that matured with it.
+pub(super) fn of_arm(version: &str, plan: &VersionPlan, arm: &ArmWindow, joined: bool) -> ArmLabels {
+    let labels = if joined { arm.matured.as_ref().map(|matured| &matured.labels) } else { Some(&arm.labels) };
+    let confusions: BTreeMap<usize, _> = labels.into_iter().flat_map(|labels| labels.outputs()).collect();
+    let of_output = |(place, (series, counts)): (usize, (&SeriesPlan, &SeriesCounts))| {
+        can_be_labelled(series).then_some(())?;
+        let confusion = confusions.get(&place);
+        let right = confusion.map_or(0, |one| one.all_right());
+        let labelled = confusion.map_or(0, |one| one.labelled());
+        let answers = if joined { confusion.map_or(0, |one| one.answers()) } else { counts.n() };
+        Some((series.reference.name.clone(), LabelledAnswers { right, labelled, answers }))
+    };
     let outputs = plan.series.iter().zip(&arm.series).enumerate().filter_map(of_output).collect();
-    ArmLabels { version: version.to_owned(), outputs }
+    let span = arm.matured.as_ref().filter(|_| joined).map(|matured| (matured.start, matured.end));
+    ArmLabels { version: version.to_owned(), span, outputs }
 }
 
 impl Evidence {
@@ -125,7 +130,8 @@ impl Evidence {
         dispersion: &Dispersion,
     ) {
         let EvidenceHead { stable: of_stable, canary: of_canary, .. } = &self.head;
-        let are_these = stable.version == *of_stable && canary.version == *of_canary;
+        let are_these = (&stable.version, &canary.version) == (of_stable, of_canary);
+        let are_these = are_these && stable.span == canary.span;
         let none = LabelledAnswers::default();
         let any = [stable, canary].iter().any(|arm| arm.outputs.values().any(|one| one.labelled > 0));
         let found = plan.watched().find_version(&canary.version);

@@ -162,9 +162,10 @@ impl Evidence {
             spread.add(&inputs);
             self.head.set_spread(spread);
         }
+        let joined = plan.watched().labels.is_some();
         let labels = [
-            labelled::of_arm(name(stable), stable_plan, stable),
-            labelled::of_arm(name(canary), canary_plan, canary),
+            labelled::of_arm(name(stable), stable_plan, stable, joined),
+            labelled::of_arm(name(canary), canary_plan, canary, joined),
         ];
         self.add_labels(plan, labels.each_ref(), dispersion);
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 use tidegate::cells::{NumericGrid, Sums, runs};
-use tidegate::event::unit_bucket;
+use tidegate::event::{bucket_of, unit_hash};
 use tidegate::tally::record::{Counts, Marker, PaneRecord, TallyBody, TallyRecord};
 
 const PANE_MS: i64 = 1_000;
@@ -140,7 +140,8 @@ fn brute_force(source: &[Record]) -> BTreeMap<Place, Held> {
         }
         let number = |value: &serde_json::Value| value.as_u64().expect("a whole number") as usize;
         let score = event["predictions"]["score"].as_f64().expect("a score");
-        let bucket = usize::from(unit_bucket(event["request_id"].as_str().expect("an id").as_bytes()));
+        let bucket =
+            usize::from(bucket_of(unit_hash(event["request_id"].as_str().expect("an id").as_bytes())));
         let values = [
             ("x", number(&event["features"]["x"]), VALUES),
             ("lane", number(&event["features"]["lane"]), traffic::LANES),
@@ -233,6 +234,9 @@ fn check_accounting(bench: &Bench<'_>, source: &[Record], verdict: &mut Verdict)
             Some(TallyBody::Marker(marker)) => markers.entry(record.partition).or_default().push(marker),
             Some(TallyBody::Delta(delta)) => {
                 *deltas.entry((record.partition, delta.range_id)).or_default() += 1;
+            }
+            Some(TallyBody::Joins(joins)) => {
+                *deltas.entry((record.partition, joins.range_id)).or_default() += 1;
             }
             None => verdict.wrong.push("a tally record without a body".to_owned()),
         }

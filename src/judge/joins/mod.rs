@@ -1,0 +1,219 @@
+//! Labels that came in events of their own, joined with the answers that they are of.
+//!
+//! ```text
+//! answers (request, cell) by pane ─┐
+//! labels  (request, cell) ─────────┴─► a pane matures when nobody waits for its labels any longer: each answer
+//!                                      is looked up once, counted as right, wrong or unlabelled, and forgotten
+//! ```
+//!
+//! A label at pane q is of an answer at pane p when q lies between p - 1 (clocks differ) and p + horizon; of several,
+//! the one with the largest q. Which answer has which label does not depend on which came first, nor on what matured
+//! in between (but of two labels in one pane the one that was read later counts). So a
+//! judge that reads the tallies again, from the first record of a pane that is not matured, holds what it held.
+
+mod matured;
+mod version;
+
+#[cfg(test)]
+mod tests;
+
+pub use matured::Matured;
+
+use super::pane_holes::PaneHoles;
+use crate::baseline::{LabelJoin, VersionIndex, Watch, WatchedVersion};
+use crate::cells::Grid;
+use crate::tally::record::{Joins, LabelCounts, MaturedCounts};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use version::VersionJoin;
+
+/// Panes that a version's answers wait beyond the horizon for the version to be seen again: only a pane with events
+/// of a version takes up what has matured of it.
+const MAX_OVERDUE: i64 = 16;
+
+/// What became of answers and labels that were to be joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LabelNotes {
+    /// Labels that met their answer.
+    pub joined: u64,
+    /// Labels that met none.
+    pub unmatched: u64,
+    /// Labels of a request that had one in the same pane; the later one counts.
+    pub repeated: u64,
+    /// Labels that came after all answers they could be of had matured.
+    pub late: u64,
+    /// Labels beyond the bound of what may wait.
+    pub refused: u64,
+    /// Answers to a request that was answered in the same pane; the first one counts.
+    pub answers_repeated: u64,
+    /// Answers whose pane had matured.
+    pub answers_late: u64,
+    /// Answers beyond the bound.
+    pub answers_refused: u64,
+    /// Panes that matured.
+    pub panes: u64,
+    /// Panes left out because some of their answers or labels are not known.
+    pub panes_left_out: u64,
+}
+
+/// What waits of all models whose labels are joined. Bounded by [`LabelJoin::max_pending`].
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct LabelJoins {
+    versions: BTreeMap<VersionIndex, VersionJoin>,
+}
+
+/// How one model's labels are joined, in panes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Terms {
+    /// The horizon, rounded up.
+    horizon: i64,
+    max_pending: usize,
+    pane_ms: i64,
+}
+
+impl Terms {
+    pub(super) fn new(join: &LabelJoin, pane_ms: i64) -> Terms {
+        let horizon =
+            join.horizon_ms.div_euclid(pane_ms) + i64::from(join.horizon_ms.rem_euclid(pane_ms) > 0);
+        Terms { horizon, max_pending: join.max_pending, pane_ms }
+    }
+
+    /// How many panes back the answer of a label may be.
+    pub(super) fn reach(&self) -> i64 {
+        self.horizon
+    }
+}
+
+/// An output of a version, as a record of the tallies names it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Output<'a> {
+    pub(super) version: VersionIndex,
+    /// Its place among the version's series.
+    pub(super) place: usize,
+    grid: &'a Grid,
+}
+
+/// The output that `joins` is of; `None`: it is not watched here, or on another grid.
+pub(super) fn output<'a>(watch: &'a Watch, version: VersionIndex, joins: &Joins) -> Option<Output<'a>> {
+    let mut series = watch.version(version).series.iter().enumerate();
+    let is_it = |one: &crate::baseline::WatchedSeries| {
+        one.reference.name == joins.output
+            && one.grid_hash == joins.grid_hash
+            && crate::tally::labels::classes(&one.reference.grid).is_some()
+    };
+    let (place, found) = series.find(|(_, one)| is_it(one))?;
+    Some(Output { version, place, grid: &found.reference.grid })
+}
+
+impl Output<'_> {
+    /// Whether every answer and label of the record has a cell of the grid.
+    pub(super) fn holds(&self, joins: &Joins) -> bool {
+        let cells = self.grid.cells() as u32;
+        joins.answers.iter().all(|cell| *cell < cells) && joins.labels.iter().all(|cell| *cell <= cells)
+    }
+}
+
+impl LabelJoins {
+    pub(super) fn new(watch: &Watch) -> LabelJoins {
+        let joined = watch.models.iter().enumerate().filter(|(_, model)| model.labels.is_some());
+        let versions = joined.flat_map(|(model, watched)| {
+            let version = move |version| VersionIndex { model: model as u32, version: version as u32 };
+            (0..watched.versions.len()).map(move |at| (version(at), VersionJoin::default()))
+        });
+        LabelJoins { versions: versions.collect() }
+    }
+
+    /// Takes a record of the tallies in; `pane`: the index of its pane, `offset`: of the first record of its flush.
+    pub(super) fn add(
+        &mut self,
+        terms: &Terms,
+        output: Output<'_>,
+        (pane, offset): (i64, i64),
+        joins: &Joins,
+        notes: &mut LabelNotes,
+    ) {
+        let mut room = terms.max_pending.saturating_sub(self.held(output.version.model));
+        let Some(version) = self.versions.get_mut(&output.version) else { return };
+        version.note_offset(pane, offset);
+        for (request, cell) in joins.answered.iter().zip(&joins.answers) {
+            version.add_answer(pane, (output.place, *request), *cell as u16, &mut room, notes);
+        }
+        for (request, cell) in joins.labelled.iter().zip(&joins.labels) {
+            let truth = cell.checked_sub(1).map(|cell| cell as u16);
+            version.add_label(terms, pane, (output.place, *request), truth, &mut room, notes);
+        }
+    }
+
+    /// Takes in labels that came beside the answers of a pane.
+    pub(super) fn add_beside(
+        &mut self,
+        watched: &WatchedVersion,
+        version: VersionIndex,
+        (pane, offset): (i64, i64),
+        labels: &[LabelCounts],
+    ) {
+        if let Some(version) = self.versions.get_mut(&version) {
+            version.note_offset(pane, offset);
+            version.add_beside(watched, pane, labels);
+        }
+    }
+
+    /// Some answers of `panes` are not known, or labels that may be of them; of one version, or of all.
+    pub(super) fn mark(&mut self, version: Option<VersionIndex>, panes: Range<i64>) {
+        let all = self.versions.iter_mut().filter(|(one, _)| version.is_none_or(|version| version == **one));
+        all.for_each(|(_, join)| join.mark(panes.clone()));
+    }
+
+    /// Labels are missing that may be of any answer that is not matured, and answers up to pane `end`.
+    pub(super) fn mark_all_before(&mut self, end: i64) {
+        self.versions.values_mut().for_each(|join| join.mark(join.unmatured.unwrap_or(i64::MIN)..end));
+    }
+
+    /// What matures of a version as its pane `closing` closes.
+    pub(super) fn mature(
+        &mut self,
+        terms: &Terms,
+        watched: &WatchedVersion,
+        version: VersionIndex,
+        closing: i64,
+        notes: &mut LabelNotes,
+    ) -> Option<MaturedCounts> {
+        self.versions.get_mut(&version)?.mature(terms, watched, closing - terms.horizon + 1, notes)
+    }
+
+    /// Gives up what no version was there to take up in time, as pane `closing` closes.
+    pub(super) fn expire(&mut self, model: u32, terms: &Terms, closing: i64, notes: &mut LabelNotes) {
+        let until = closing - terms.horizon - MAX_OVERDUE + 1;
+        let of_model = self.versions.iter_mut().filter(|(version, _)| version.model == model);
+        of_model.for_each(|(_, join)| join.give_up(until, notes));
+    }
+
+    /// Answers and labels of a model that wait for each other.
+    pub(super) fn held(&self, model: u32) -> usize {
+        let of_model = self.versions.iter().filter(|(version, _)| version.model == model);
+        of_model.map(|(_, join)| join.held()).sum()
+    }
+
+    /// The first offset of the tallies that what waits rests on.
+    pub(super) fn oldest_offset(&self) -> Option<i64> {
+        self.versions.values().filter_map(VersionJoin::oldest_offset).min()
+    }
+
+    /// Where a version stands: the first pane that is not matured, and what is not known of those from there on.
+    pub(super) fn standing(&self, version: VersionIndex) -> Option<(Option<i64>, &PaneHoles)> {
+        self.versions.get(&version).map(|join| (join.unmatured, &join.unjoined))
+    }
+
+    /// As a restart finds it, before the tallies are read again.
+    pub(super) fn restore(
+        &mut self,
+        version: VersionIndex,
+        unmatured: Option<i64>,
+        unjoined: impl Iterator<Item = Range<i64>>,
+    ) {
+        if let Some(join) = self.versions.get_mut(&version) {
+            join.unmatured = unmatured;
+            unjoined.for_each(|panes| join.mark(panes));
+        }
+    }
+}

@@ -1,0 +1,440 @@
+//! Random requests and their labels through a tally and a judge, against a join of all of them at once.
+
+use super::LabelNotes;
+use crate::baseline::{LabelJoin, VersionIndex, Watch};
+use crate::decode::{Accepted, Column, JoinAnswer, JoinLabel, Joins, LabelPair, Served, Table};
+use crate::event::fuzz::{cases, seed};
+use crate::event::{EventTime, NO_UNIT, Outcome, SeriesOf, unit_hash};
+use crate::judge::fixture::{CONFIG, watched};
+use crate::judge::stored::{cover, window};
+use crate::judge::twist_tests as twist;
+use crate::judge::window::ModelWindow;
+use crate::judge::{Judge, Matured, MergeState, Step, pane_key};
+use crate::tally::labels::Labels;
+use crate::tally::record::{PaneRecord, TallyRecord};
+use crate::tally::tests::{PANE_MS, source, stamp, start};
+use crate::tally::{SourceKey, Tally};
+use arrow::array::{DictionaryArray, Float64Array, Int64Array, StringArray, UInt8Array, UInt16Array};
+use prost::Message;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The place of `class` among the fixture's series; its cells are legit, fraud, other and unseen.
+const CLASS: usize = 5;
+const HORIZON: i64 = 5;
+
+fn watch(max_pending: usize) -> Arc<Watch> {
+    let join = LabelJoin { horizon_ms: HORIZON * PANE_MS - 1, max_pending, sample: 1.0 };
+    Arc::new(Watch { models: vec![crate::baseline::WatchedModel { labels: Some(join), ..watched(true) }] })
+}
+
+fn sources() -> BTreeSet<SourceKey> {
+    BTreeSet::from([source(0), source(1)])
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Request {
+    version: u32,
+    time: i64,
+    id: u64,
+    cell: u16,
+    /// Beside the answer.
+    beside: Option<u16>,
+    /// Event time, and the label: `None`: of another type.
+    label: Option<(i64, Option<u16>)>,
+}
+
+/// A request each 50 ms, at most; a label comes at once, soon, late, or never.
+fn requests(random: &mut fastrand::Rng, until: i64) -> Vec<Request> {
+    let mut all = Vec::new();
+    for time in (0..until).step_by(50) {
+        let cell = random.u16(0..4);
+        let label = random.bool().then(|| {
+            let delay = match random.u8(0..10) {
+                0 => -random.i64(0..900),
+                1..4 => random.i64(0..500),
+                4..9 => random.i64(0..HORIZON * PANE_MS),
+                _ => random.i64(HORIZON * PANE_MS..8 * PANE_MS),
+            };
+            let truth = if random.bool() { cell } else { random.u16(0..4) };
+            (time + delay, (random.u8(0..9) > 0).then_some(truth))
+        });
+        let beside = (random.u8(0..8) == 0).then(|| random.u16(0..4));
+        // Some requests are answered again, soon or much later.
+        let id = if random.u8(0..30) == 0 { random.u64(0..=time as u64 / 50) } else { time as u64 / 50 };
+        all.push(Request { version: random.u32(0..2), time, id, cell, beside, label });
+    }
+    all
+}
+
+fn hash(id: u64) -> u64 {
+    unit_hash(format!("request-{id}").as_bytes())
+}
+
+fn accepted(version: u32, time: i64, moves_watermark: bool) -> Accepted {
+    Accepted {
+        version: VersionIndex { model: 0, version },
+        role: None,
+        time: EventTime(time),
+        unit: NO_UNIT,
+        served: Served::default(),
+        moves_watermark,
+        foreign_namespace: false,
+    }
+}
+
+fn record(tally: &mut Tally, partition: i32, event: &Accepted) {
+    let offset = tally.next_offset(&source(partition)).expect("started");
+    tally.record(&source(partition), offset, Outcome::Counted, Some(event), EventTime(i64::MAX));
+}
+
+/// Predictions, one row each.
+fn predict(tally: &mut Tally, request: &Request) {
+    record(tally, 0, &accepted(request.version, request.time, true));
+    let names = StringArray::from(vec!["legit", "fraud", "other", "unseen"]);
+    let array =
+        DictionaryArray::try_new(UInt16Array::from(vec![request.cell]), Arc::new(names)).expect("cells");
+    let (row, series, predicted) = (0, CLASS as u32, request.cell);
+    let pair = |truth| LabelPair { row, series, predicted, truth: Some(truth) };
+    let answer = JoinAnswer { row, request: hash(request.id), series, predicted };
+    let answers = if request.beside.is_none() { vec![answer] } else { Vec::new() };
+    let table = Table {
+        version: VersionIndex { model: 0, version: request.version },
+        of: SeriesOf::Prediction,
+        times: Int64Array::from(vec![request.time]),
+        units: UInt8Array::from(vec![NO_UNIT]),
+        columns: vec![
+            Column { array: Arc::new(Float64Array::from(vec![0.5])), type_errors: vec![] },
+            Column { array: Arc::new(array), type_errors: vec![] },
+        ],
+        labels: request.beside.into_iter().map(pair).collect(),
+        joins: Joins { answers, labels: Vec::new() },
+    };
+    tally.count(&[table]).expect("the columns fit");
+}
+
+fn label(tally: &mut Tally, request: &Request, (time, truth): (i64, Option<u16>)) {
+    record(tally, 1, &accepted(request.version, time, false));
+    let label = JoinLabel { time, request: hash(request.id), series: CLASS as u32, truth };
+    let table = Table {
+        version: VersionIndex { model: 0, version: request.version },
+        of: SeriesOf::Prediction,
+        times: Int64Array::from(Vec::<i64>::new()),
+        units: UInt8Array::from(Vec::<u8>::new()),
+        columns: Vec::new(),
+        labels: Vec::new(),
+        joins: Joins { answers: Vec::new(), labels: vec![label] },
+    };
+    tally.count(&[table]).expect("no columns");
+}
+
+/// What tallies write of `requests`, in the order of time: labels by their own. `late`: how long after its time
+/// an answer is read, by its number.
+fn log(watch: &Arc<Watch>, requests: &[Request], late: impl Fn(usize) -> i64) -> Vec<TallyRecord> {
+    let starts = [start(0, 0), start(1, 0)];
+    let mut tally = Tally::new(Arc::clone(watch), PANE_MS);
+    starts.iter().for_each(|one| tally.start_source(one.clone()));
+    let mut records = Tally::init_markers(&stamp("init", 0), &starts);
+    let mut events: Vec<(i64, usize, bool)> = Vec::new();
+    for (number, request) in requests.iter().enumerate() {
+        events.push((request.time + late(number), number, false));
+        events.extend(request.label.map(|(time, _)| (time.max(0), number, true)));
+    }
+    events.sort_unstable();
+    let mut flushed = 0;
+    for (time, number, is_label) in events {
+        if time - flushed >= 300 {
+            tally.set_idle(&source(1), true);
+            records.extend(tally.flush(&stamp(&format!("flush-{time}-{number}"), time)).records);
+            tally.commit(500);
+            flushed = time;
+        }
+        let request = &requests[number];
+        match request.label.filter(|_| is_label) {
+            Some(found) => label(&mut tally, request, found),
+            None => predict(&mut tally, request),
+        }
+    }
+    records.into_iter().map(|one| one.record).collect()
+}
+
+/// A label: its pane, when it was read, its number among those, and what it says.
+type Found = (i64, i64, usize, Option<u16>);
+
+/// Every answer with its label, joined at once: by version and pane.
+fn expected(watch: &Watch, requests: &[Request]) -> BTreeMap<(u32, i64), Labels> {
+    let pane = |time: i64| time.div_euclid(PANE_MS);
+    // The label in the latest pane; of one pane the one that was read last.
+    let mut found: BTreeMap<(u32, u64), Vec<Found>> = BTreeMap::new();
+    for (number, request) in requests.iter().enumerate() {
+        if let Some((time, truth)) = request.label {
+            let label = (pane(time), time.max(0), number, truth);
+            found.entry((request.version, request.id)).or_default().push(label);
+        }
+    }
+    let mut seen = BTreeSet::new();
+    let mut sums: BTreeMap<(u32, i64), Labels> = BTreeMap::new();
+    for request in requests {
+        let (version, of) = (request.version, pane(request.time));
+        let watched = watch.version(VersionIndex { model: 0, version });
+        let sum = sums.entry((version, of)).or_default();
+        if let Some(truth) = request.beside {
+            sum.note_answer(watched, CLASS, request.cell, Some(Some(truth)));
+        } else if seen.insert((version, request.id, of)) {
+            let labels = found.get(&(version, request.id)).into_iter().flatten();
+            let in_time = labels.filter(|(pane, ..)| (of - 1..=of + HORIZON).contains(pane));
+            let label = in_time.max_by_key(|(pane, read, number, _)| (*pane, *read, *number));
+            sum.note_answer(watched, CLASS, request.cell, label.map(|(.., truth)| *truth));
+        }
+    }
+    sums
+}
+
+/// A judge and all that it has put out.
+struct Run {
+    judge: Judge,
+    windows: BTreeMap<(u32, i64), ModelWindow>,
+    stored: BTreeMap<String, PaneRecord>,
+    notes: Vec<LabelNotes>,
+}
+
+impl Run {
+    fn new(watch: &Arc<Watch>) -> Run {
+        let judge = Judge::new(CONFIG, Arc::clone(watch), sources(), 0);
+        Run { judge, windows: BTreeMap::new(), stored: BTreeMap::new(), notes: Vec::new() }
+    }
+
+    fn take(&mut self, step: Step) {
+        self.stored.extend(step.panes.into_iter().map(|pane| (pane_key(&pane), pane)));
+        self.windows.extend(step.windows.into_iter().map(|window| ((window.scale, window.end.0), window)));
+        self.notes.push(step.notes.labels);
+    }
+
+    fn apply(&mut self, offset: usize, log: &[TallyRecord]) {
+        let step = self.judge.apply(offset as i64, &log[offset]);
+        self.take(step);
+    }
+
+    /// Ends the judge, and begins another one with what was stored.
+    fn restart(&mut self, watch: &Arc<Watch>, log: &[TallyRecord], low: i64) {
+        let mut state = MergeState::read(&self.judge.state().encode_to_vec()).expect("what it wrote itself");
+        let (lost, applied) = (state.begin_at(low), self.judge.applied());
+        self.judge = Judge::restore(CONFIG, Arc::clone(watch), sources(), &state);
+        if lost {
+            self.judge.lose_joins();
+        }
+        self.stored.values().for_each(|pane| self.judge.restore_pane(pane));
+        for again in state.read_from()..applied {
+            let step = self.judge.apply(again, &log[again as usize]);
+            assert!(step.windows.is_empty() && step.panes.is_empty(), "a replay emitted something");
+            assert_eq!(step.notes.labels, LabelNotes::default(), "a replay noted something again");
+        }
+    }
+
+    fn noted(&self, of: impl Fn(&LabelNotes) -> u64) -> u64 {
+        self.notes.iter().map(of).sum()
+    }
+
+    /// What matured in windows of one pane, by version and end of the window.
+    fn matured(&self) -> BTreeMap<(u32, i64), Matured> {
+        let windows = self.windows.values().filter(|window| window.scale == 1);
+        let arms = windows.flat_map(|window| window.arms.iter().map(|arm| (window.end.0, arm)));
+        arms.filter_map(|(end, arm)| Some(((arm.version.version, end), arm.matured.clone()?))).collect()
+    }
+}
+
+fn run(watch: &Arc<Watch>, log: &[TallyRecord]) -> Run {
+    let mut run = Run::new(watch);
+    (0..log.len()).for_each(|offset| run.apply(offset, log));
+    run
+}
+
+fn on_time(_: usize) -> i64 {
+    0
+}
+
+#[test]
+fn every_pane_matures_once_a_horizon_later_with_exactly_its_labels() {
+    for seed in 0..8 {
+        let watch = watch(usize::MAX);
+        let requests = requests(&mut fastrand::Rng::with_seed(seed), 30_000);
+        let run = run(&watch, &log(&watch, &requests, on_time));
+        let (expected, matured) = (expected(&watch, &requests), run.matured());
+        let panes = |version: u32| matured.keys().filter(|key| key.0 == version).count();
+        assert_eq!((panes(0), panes(1)), (24, 24), "30 panes, less the open one and the horizon");
+        for ((version, end), found) in &matured {
+            let start = end - (HORIZON + 1) * PANE_MS;
+            assert_eq!((found.start.0, found.end.0), (start, start + PANE_MS));
+            assert_eq!(found.labels, expected[&(*version, start / PANE_MS)], "seed {seed}, pane at {start}");
+        }
+        assert!(run.noted(|notes| notes.joined) > 100 && run.noted(|notes| notes.unmatched) > 0);
+        assert_eq!(run.noted(|notes| notes.refused + notes.answers_refused + notes.panes_left_out), 0);
+    }
+}
+
+#[test]
+fn longer_windows_and_stored_panes_hold_the_sums() {
+    let watch = watch(usize::MAX);
+    let requests = requests(&mut fastrand::Rng::with_seed(11), 40_000);
+    let run = run(&watch, &log(&watch, &requests, on_time));
+    let expected = expected(&watch, &requests);
+    let mut compared = 0;
+    for window in run.windows.values().filter(|window| window.scale > 1) {
+        let [from, to] = [window.start, window.end].map(|time| time.0 - HORIZON * PANE_MS);
+        for arm in &window.arms {
+            let version = watch.version(arm.version);
+            let mut sum = Labels::default();
+            let panes =
+                expected.range((arm.version.version, from / PANE_MS)..(arm.version.version, to / PANE_MS));
+            panes.for_each(|(_, labels)| assert!(sum.add(version, &labels.record(version))));
+            let found = arm.matured.as_ref().map(|found| (&found.labels, found.end.0));
+            assert_eq!(found, (to > 0).then_some((&sum, to)), "{from} to {to}");
+            compared += usize::from(to > 0);
+        }
+        let parts = cover(window.start, window.end, PANE_MS);
+        let records = run.stored.values().filter(|record| parts.contains(&(record.panes, record.start)));
+        let records: Vec<PaneRecord> = records.cloned().collect();
+        let (again, left_out) = self::window(&watch, 0, (window.start, window.end, PANE_MS), &records);
+        let labels =
+            |window: &ModelWindow| window.arms.iter().map(|arm| arm.matured.clone()).collect::<Vec<_>>();
+        assert_eq!((labels(&again), left_out), (labels(window), 0));
+    }
+    assert!(compared > 60, "{compared}");
+}
+
+/// Also answers that are late: read when their pane is closed, and when it has matured.
+#[test]
+fn a_restart_anywhere_changes_nothing() {
+    for seed in 20..28 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let watch = watch(usize::MAX);
+        let requests = requests(&mut random, 24_000);
+        let lags: Vec<i64> =
+            requests.iter().map(|_| [0, 0, 0, 700, 3_000, 9_000][random.usize(0..6)]).collect();
+        let log = log(&watch, &requests, |number| lags[number]);
+        let whole = run(&watch, &log);
+        assert!(whole.noted(|notes| notes.answers_late) > 0 && whole.matured().len() > 20);
+        let mut broken = Run::new(&watch);
+        for offset in 0..log.len() {
+            broken.apply(offset, &log);
+            if random.u8(0..6) == 0 {
+                broken.restart(&watch, &log, 0);
+            }
+        }
+        assert_eq!(broken.matured(), whole.matured(), "seed {seed}");
+        assert_eq!(broken.windows, whole.windows, "seed {seed}");
+        let counts: [fn(&LabelNotes) -> u64; 4] =
+            [|notes| notes.joined, |notes| notes.answers_late, |notes| notes.late, |notes| notes.panes];
+        for of in counts {
+            assert_eq!(broken.noted(of), whole.noted(of), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn what_is_refused_at_the_bound_leaves_its_panes_out_and_nothing_else_is_wrong() {
+    let requests = requests(&mut fastrand::Rng::with_seed(31), 30_000);
+    for bound in [10, 60, 120, 150] {
+        let watch = watch(bound);
+        let log = log(&watch, &requests, on_time);
+        let (mut run, mut most) = (Run::new(&watch), 0);
+        for offset in 0..log.len() {
+            run.apply(offset, &log);
+            most = most.max(run.judge.joins.held(0));
+        }
+        assert!(most <= bound, "{most} of {bound}");
+        let (expected, matured) = (expected(&watch, &requests), run.matured());
+        for ((version, end), found) in &matured {
+            let start = end - (HORIZON + 1) * PANE_MS;
+            assert_eq!(found.labels, expected[&(*version, start / PANE_MS)], "bound {bound}");
+        }
+        let left_out = run.noted(|notes| notes.panes_left_out);
+        assert!(
+            left_out > 0 && run.noted(|notes| notes.refused + notes.answers_refused) > 0,
+            "bound {bound}"
+        );
+        assert_eq!(left_out + matured.len() as u64, 48, "bound {bound}: every pane once");
+    }
+}
+
+#[test]
+fn what_the_tallies_do_not_tell_any_more_is_left_out_after_a_restart() {
+    let watch = watch(usize::MAX);
+    let requests = requests(&mut fastrand::Rng::with_seed(41), 30_000);
+    let log = log(&watch, &requests, on_time);
+    let (mut run, middle) = (Run::new(&watch), log.len() / 2);
+    (0..middle).for_each(|offset| run.apply(offset, &log));
+    let (before, closed) = (run.matured(), run.judge.closed_up_to().expect("closed panes"));
+    let state = run.judge.state();
+    assert!(state.joins_from.is_some_and(|from| from < state.replay_from));
+    run.restart(&watch, &log, state.replay_from);
+    (middle..log.len()).for_each(|offset| run.apply(offset, &log));
+    let expected = expected(&watch, &requests);
+    let after: BTreeMap<_, _> =
+        run.matured().into_iter().filter(|(key, _)| !before.contains_key(key)).collect();
+    assert!(!after.is_empty());
+    for ((version, _), found) in &after {
+        assert!(found.start.0 >= closed, "a pane that was closed is not known any more");
+        assert_eq!(found.labels, expected[&(*version, found.start.0 / PANE_MS)]);
+    }
+    assert_eq!(after.len() as i64, 2 * (24 - closed / PANE_MS), "all others matured");
+}
+
+/// A flush is lost: it may have held labels of any pane that waits.
+#[test]
+fn missing_offsets_leave_out_every_pane_that_waited() {
+    let watch = watch(usize::MAX);
+    let requests = requests(&mut fastrand::Rng::with_seed(51), 30_000);
+    let whole = log(&watch, &requests, on_time);
+    let range_of = |record: &TallyRecord| match &record.body {
+        Some(crate::tally::record::TallyBody::Joins(joins)) => joins.range_id.clone(),
+        Some(crate::tally::record::TallyBody::Delta(delta)) => delta.range_id.clone(),
+        Some(crate::tally::record::TallyBody::Marker(marker)) => marker.range_id.clone(),
+        None => String::new(),
+    };
+    let lost = range_of(&whole[whole.len() / 2]);
+    let log: Vec<TallyRecord> = whole.into_iter().filter(|one| range_of(one) != lost).collect();
+    let run = run(&watch, &log);
+    let (expected, matured) = (expected(&watch, &requests), run.matured());
+    for ((version, _), found) in &matured {
+        assert_eq!(found.labels, expected[&(*version, found.start.0 / PANE_MS)]);
+    }
+    let left_out = run.noted(|notes| notes.panes_left_out);
+    assert!((2 * HORIZON as u64..30).contains(&left_out), "{left_out}");
+}
+
+/// Records that somebody else wrote: nothing panics, and nothing is held beyond the bound.
+#[test]
+fn twisted_records_are_refused_or_held_within_the_bound() {
+    let watch = watch(200);
+    let mut random = fastrand::Rng::with_seed(seed(0x1abe1));
+    let requests = requests(&mut random, 9_000);
+    let log = log(&watch, &requests, on_time);
+    let (mut used, mut refused) = (0, 0);
+    for _ in 0..cases(2).div_ceil(log.len() as u64) {
+        let mut run = Run::new(&watch);
+        for (offset, record) in log.iter().enumerate() {
+            let bytes =
+                if random.bool() { twist::tally(&mut random, record) } else { record.encode_to_vec() };
+            match TallyRecord::read(&bytes) {
+                Ok(record) => {
+                    let step = run.judge.apply(offset as i64, &record);
+                    for pane in &step.panes {
+                        assert_eq!(PaneRecord::read(&pane.encode_to_vec()).as_ref(), Ok(pane));
+                    }
+                    used += 1;
+                }
+                Err(_) => refused += 1,
+            }
+            assert!(run.judge.joins.held(0) <= 200);
+        }
+        let state = run.judge.state().encode_to_vec();
+        assert!(MergeState::read(&state).is_ok(), "what it wrote itself");
+        if let Ok(state) = MergeState::read(&twist::state(&mut random, &run.judge.state())) {
+            let mut judge = Judge::restore(CONFIG, Arc::clone(&watch), sources(), &state);
+            judge.lose_joins();
+            log.iter().enumerate().for_each(|(offset, record)| drop(judge.apply(offset as i64, record)));
+        }
+    }
+    assert!(used > 500 && refused > 50, "{used} used, {refused} refused");
+}
