@@ -85,6 +85,7 @@ fn records(watch: &Arc<Watch>) -> Vec<TallyRecord> {
         units: UInt8Array::from((0..EVENTS).map(|event| (event % 32) as u8).collect::<Vec<u8>>()),
         columns: columns.collect(),
         labels: Vec::new(),
+        scores: Vec::new(),
     };
     tally.count(&[table]).expect("the columns fit");
     let init = Tally::init_markers(&stamp("init"), &[start]);

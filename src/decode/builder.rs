@@ -159,6 +159,14 @@ impl Builder {
         }
     }
 
+    /// The value in `row`, the last one, of a numeric column; `None`: there is none.
+    pub(super) fn number(&self, row: usize) -> Option<f64> {
+        match &self.values {
+            Values::Numeric(values) if self.nulls.last() != Some(&(row as u32)) => values.get(row).copied(),
+            _ => None,
+        }
+    }
+
     /// Settles the rows before `row` as null.
     fn pass_to(&mut self, row: usize) {
         self.nulls.extend(self.values.len() as u32..row as u32);
@@ -204,7 +212,7 @@ fn handed_over<T>(values: &mut Vec<T>) -> Vec<T> {
 }
 
 /// Integers beyond 2^53 go to the nearest double.
-fn as_f64(number: &StaticNode) -> Option<f64> {
+pub(super) fn as_f64(number: &StaticNode) -> Option<f64> {
     match number {
         StaticNode::F64(number) => Some(*number),
         StaticNode::I64(number) => Some(*number as f64),

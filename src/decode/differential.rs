@@ -68,6 +68,11 @@ fn labels(table: &Table, row: usize) -> Vec<(u32, u16, Option<u16>)> {
     own.map(|pair| (pair.series, pair.predicted, pair.truth)).collect()
 }
 
+fn scores(table: &Table, row: usize) -> Vec<(u32, Cell, Option<bool>)> {
+    let own = table.scores.iter().filter(|pair| pair.row as usize == row);
+    own.map(|pair| (pair.series, Cell::number(pair.score), pair.truth)).collect()
+}
+
 fn rows(table: &Table) -> Vec<Row> {
     let row = |at| Row {
         version: table.version.version,
@@ -76,6 +81,7 @@ fn rows(table: &Table) -> Vec<Row> {
         unit: table.units.value(at),
         cells: (0..table.columns.len()).map(|column| cell(table, column, at)).collect(),
         labels: labels(table, at),
+        scores: scores(table, at),
     };
     (0..table.times.len()).map(row).collect()
 }
@@ -139,7 +145,7 @@ impl Trio {
         for (found, tape) in found.iter().zip(&tape) {
             assert_eq!((found.version, found.of, &found.times), (tape.version, tape.of, &tape.times));
             assert_eq!(found.units, tape.units, "{}", place());
-            assert_eq!(found.labels, tape.labels, "{}", place());
+            assert_eq!((&found.labels, &found.scores), (&tape.labels, &tape.scores), "{}", place());
             for (found, tape) in found.columns.iter().zip(&tape.columns) {
                 assert_eq!(found.type_errors, tape.type_errors, "{}", place());
                 assert_eq!(found.array.to_data(), tape.array.to_data(), "{}", place());

@@ -1,9 +1,12 @@
-//! Labels that came with their predictions: which cell an output's label is in, beside the cell of its answer. Keys
-//! follow the rules of predictions: the last of equal ones wins, nested objects flatten with dots.
+//! Labels that came with their predictions: which cell an output's label is in, beside the cell of its answer; of a
+//! number, whether it came true. Keys follow the rules of predictions: the last of equal ones wins, nested objects
+//! flatten with dots.
 
-use super::LabelPair;
+use super::builder::as_f64;
+use super::number;
 use super::scan::{plain_string, skip_space, skip_value};
 use super::section::{Names, Section, width};
+use super::{LabelPair, ScorePair};
 use crate::baseline::WatchedVersion;
 use crate::cells::Grid;
 use crate::event::SeriesOf;
@@ -18,9 +21,9 @@ pub(super) struct Labels {
     /// Of the event being read, one for each output.
     truths: Vec<Truth>,
     pairs: Vec<LabelPair>,
+    scores: Vec<ScorePair>,
 }
 
-/// A categorical or boolean output.
 struct Output {
     /// Among the version's series, and among its predictions.
     series: u32,
@@ -34,6 +37,7 @@ enum Truth {
     None,
     /// Of another type than the output.
     Wrong,
+    /// Of numeric outputs 0 (false) or 1 (true).
     Cell(u16),
 }
 
@@ -47,8 +51,17 @@ impl Output {
 
     fn boolean(&self, label: bool) -> Truth {
         match self.grid.as_ref() {
-            Grid::Boolean => Truth::Cell(u16::from(label)),
-            Grid::Categorical(_) | Grid::Numeric(_) => Truth::Wrong,
+            Grid::Boolean | Grid::Numeric(_) => Truth::Cell(u16::from(label)),
+            Grid::Categorical(_) => Truth::Wrong,
+        }
+    }
+
+    /// A number is a label of numeric outputs only: what a score foretells happened once, or not.
+    fn number(&self, label: f64) -> Truth {
+        match self.grid.as_ref() {
+            Grid::Numeric(_) if label == 1.0 => Truth::Cell(1),
+            Grid::Numeric(_) if label == 0.0 => Truth::Cell(0),
+            Grid::Numeric(_) | Grid::Categorical(_) | Grid::Boolean => Truth::Wrong,
         }
     }
 
@@ -57,7 +70,8 @@ impl Output {
             Node::Static(StaticNode::Null) => Truth::None,
             Node::Static(StaticNode::Bool(truth)) => self.boolean(*truth),
             Node::String(text) => self.text(text),
-            Node::Static(_) | Node::Object { .. } | Node::Array { .. } => Truth::Wrong,
+            Node::Static(number) => as_f64(number).map_or(Truth::Wrong, |number| self.number(number)),
+            Node::Object { .. } | Node::Array { .. } => Truth::Wrong,
         }
     }
 
@@ -67,6 +81,7 @@ impl Output {
             b'n' => Truth::None,
             b'"' => self.text(plain_string(text, at)?.0),
             first @ (b't' | b'f') => self.boolean(*first == b't'),
+            b'-' | b'0'..=b'9' => self.number(number::read(text.as_bytes(), at)?.0.as_f64()),
             _ => Truth::Wrong,
         })
     }
@@ -77,14 +92,12 @@ impl Labels {
         let mut outputs = Vec::new();
         let mut names = Vec::new();
         for (column, (series, one)) in watched.of(SeriesOf::Prediction).enumerate() {
-            if let Grid::Categorical(_) | Grid::Boolean = one.reference.grid.as_ref() {
-                let grid = one.reference.grid.clone();
-                outputs.push(Output { series: series as u32, column: column as u32, grid });
-                names.push(one.reference.name.clone());
-            }
+            let grid = one.reference.grid.clone();
+            outputs.push(Output { series: series as u32, column: column as u32, grid });
+            names.push(one.reference.name.clone());
         }
         let truths = vec![Truth::None; outputs.len()];
-        Labels { outputs, names: Names::new(names), truths, pairs: Vec::new() }
+        Labels { outputs, names: Names::new(names), truths, pairs: Vec::new(), scores: Vec::new() }
     }
 
     /// Whether there are outputs that can have a label.
@@ -167,14 +180,18 @@ impl Labels {
                 Truth::Wrong => None,
                 Truth::Cell(cell) => Some(*cell),
             };
-            if let Some(predicted) = predictions.cell(output.column, row) {
-                self.pairs.push(LabelPair { row: row as u32, series: output.series, predicted, truth });
+            let (series, row) = (output.series, row as u32);
+            if let Some(predicted) = predictions.cell(output.column, row as usize) {
+                self.pairs.push(LabelPair { row, series, predicted, truth });
+            } else if let Some(score) = predictions.number(output.column, row as usize) {
+                let truth = truth.map(|cell| cell == 1);
+                self.scores.push(ScorePair { row, series, score, truth });
             }
         }
     }
 
     /// The pairs of all rows so far.
-    pub(super) fn take(&mut self) -> Vec<LabelPair> {
-        take(&mut self.pairs)
+    pub(super) fn take(&mut self) -> (Vec<LabelPair>, Vec<ScorePair>) {
+        (take(&mut self.pairs), take(&mut self.scores))
     }
 }

@@ -18,7 +18,7 @@ mod json;
 pub mod recorded;
 
 pub use json::{Decoder, MAX_DEPTH, MAX_EVENT_BYTES};
-pub use table::{Column, LabelPair, Table};
+pub use table::{Column, LabelPair, ScorePair, Table};
 
 use crate::baseline::VersionIndex;
 use crate::event::{EventTime, Outcome, Role};

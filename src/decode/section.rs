@@ -170,6 +170,11 @@ impl Section {
         self.columns[column as usize].cell(row)
     }
 
+    /// The value of a numeric column in the last row; `None`: it has none there.
+    pub(super) fn number(&self, column: u32, row: usize) -> Option<f64> {
+        self.columns[column as usize].number(row)
+    }
+
     /// Settles the row that has been filled.
     pub(super) fn keep_row(&mut self, event: &Accepted) {
         self.times.push(event.time.0);
@@ -193,6 +198,14 @@ impl Section {
         self.times.reserve(rows);
         self.units.reserve(rows);
         let columns = self.columns.iter_mut().map(|column| column.finish(rows)).collect();
-        Some(Table { version: self.version, of: self.of, times, units, columns, labels: Vec::new() })
+        Some(Table {
+            version: self.version,
+            of: self.of,
+            times,
+            units,
+            columns,
+            labels: Vec::new(),
+            scores: Vec::new(),
+        })
     }
 }

@@ -32,8 +32,8 @@ impl VersionSections {
 
     /// The rows so far as tables, features first; the builders are empty afterwards.
     pub(super) fn finish(&mut self) -> impl Iterator<Item = Table> + use<> {
-        let labels = self.labels.take();
-        let predictions = self.predictions.finish().map(|table| Table { labels, ..table });
+        let (labels, scores) = self.labels.take();
+        let predictions = self.predictions.finish().map(|table| Table { labels, scores, ..table });
         self.features.finish().into_iter().chain(predictions)
     }
 

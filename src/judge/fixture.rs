@@ -161,6 +161,7 @@ pub fn arm(watched: &WatchedModel, version: u32, traffic: Traffic, random: &mut 
         mixed_roles: false,
         service: Default::default(),
         labels: Default::default(),
+        scores: Default::default(),
         series,
         panes: 1,
         complete: true,

@@ -10,6 +10,7 @@ use crate::tally::labels::Labels;
 #[cfg(test)]
 use crate::tally::planted::Bug;
 use crate::tally::record::{Delta, RoleCount};
+use crate::tally::scores::Scores;
 use std::collections::BTreeSet;
 
 impl Judge {
@@ -120,6 +121,10 @@ impl Judge {
                     labels.add(watched, &arm.labels);
                     labels.add(watched, &roles.labels);
                     arm.labels = labels.record(watched);
+                }
+                if !roles.scores.is_empty() {
+                    let parts = [arm.scores.as_slice(), &roles.scores];
+                    arm.scores = Scores::sum_of_records(watch.version(version), parts);
                 }
             });
             revised.insert((version.model, index));

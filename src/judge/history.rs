@@ -9,7 +9,8 @@ use crate::baseline::{VersionIndex, Watch, WatchedVersion};
 use crate::event::EventTime;
 use crate::tally::checked::add_counts_up;
 use crate::tally::labels::Labels;
-use crate::tally::record::{Counts, LabelCounts, ServiceCounts};
+use crate::tally::record::{Counts, LabelCounts, ScoreCounts, ServiceCounts};
+use crate::tally::scores::Scores;
 use std::collections::BTreeMap;
 
 /// Lengths, in panes, of what is kept: panes, sums of 4, sums of 16.
@@ -31,6 +32,7 @@ pub(super) struct ArmSum {
     pub(super) mixed: bool,
     pub(super) service: Option<ServiceCounts>,
     pub(super) labels: Vec<LabelCounts>,
+    pub(super) scores: Vec<ScoreCounts>,
     /// One for each watched series, in record form (run-length coded).
     pub(super) series: Vec<Option<Counts>>,
 }
@@ -52,6 +54,7 @@ struct Added {
     head: ArmSum,
     service: Service,
     labels: Labels,
+    scores: Scores,
     series: Vec<Option<SeriesCounts>>,
 }
 
@@ -67,6 +70,7 @@ impl ArmSum {
             mixed: arm.stable > 0 && arm.canary > 0,
             service: arm.service.record(),
             labels: arm.labels.record(watched),
+            scores: arm.scores.record(watched),
             series: arm.series.iter().map(|counts| counts.as_ref().map(to_record)).collect(),
         }
     }
@@ -121,6 +125,7 @@ impl ModelHistory {
                     sum.service.add(service);
                 }
                 sum.labels.add(watch.version(index), &arm.labels);
+                sum.scores.add(watch.version(index), &arm.scores);
                 for (index, counts) in arm.series.iter().enumerate().take(cells.len()) {
                     if let Some(counts) = counts {
                         add_counts(sum.series[index].get_or_insert_with(|| empty(cells[index])), counts);
@@ -147,10 +152,12 @@ impl ModelHistory {
         if sums.is_empty() {
             return false;
         }
-        let sums = sums.into_iter().map(|(version, Added { mut head, service, labels, series })| {
+        let sums = sums.into_iter().map(|(version, Added { mut head, service, labels, scores, series })| {
+            let watched = watch.version(VersionIndex { model, version });
             head.complete &= whole;
             head.service = service.record();
-            head.labels = labels.record(watch.version(VersionIndex { model, version }));
+            head.labels = labels.record(watched);
+            head.scores = scores.record(watched);
             head.series = series.iter().map(|counts| counts.as_ref().map(to_record)).collect();
             (version, head)
         });
@@ -179,7 +186,7 @@ impl ModelHistory {
             return None;
         }
         let whole = !holes.touch(end - scale..end);
-        let arm = |(version, Added { head, service, labels, series }): (u32, Added)| {
+        let arm = |(version, Added { head, service, labels, scores, series }): (u32, Added)| {
             let version = VersionIndex { model, version };
             let cells = widths(watch, version);
             ArmWindow {
@@ -190,6 +197,7 @@ impl ModelHistory {
                 mixed_roles: head.mixed,
                 service,
                 labels,
+                scores,
                 series: series
                     .into_iter()
                     .zip(cells)

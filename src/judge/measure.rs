@@ -9,6 +9,7 @@ use super::labels::{self, OutputLabels};
 use super::plan::{MeasurePlan, SeriesPlan, Usual, VersionPlan};
 use super::rates::{self, RateMeasurement};
 use super::report::{KsReport, MeasuredOf, PsiReport, QuantilesReport, Reference, WassersteinReport};
+use super::scores::{self, ScoreMeasurement};
 use super::service::Service;
 use super::verdict;
 use super::window::{ArmWindow, ModelWindow, SeriesCounts};
@@ -42,6 +43,8 @@ pub struct ArmMeasurement {
     pub service: Service,
     /// Its outputs whose answers came with labels.
     pub labels: Vec<OutputLabels>,
+    /// Its numeric outputs whose answers came with labels.
+    pub scores: Vec<ScoreMeasurement>,
     /// The canary's inputs and answers beside stable's, for the policy. Only on the canary's measurement,
     /// and only when stable is in the window too.
     pub differences: Option<ArmDifferences>,
@@ -139,6 +142,7 @@ pub fn measure(plan: &MeasurePlan, window: &ModelWindow, dispersion: &Dispersion
             series,
             service: arm.service.clone(),
             labels: labels::of_arm(arm),
+            scores: scores::of_arm(arm),
             differences: stable.map(|stable| differences::of_arms((version, arm), stable, inputs)),
         })
     };

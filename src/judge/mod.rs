@@ -31,6 +31,7 @@ pub mod rates;
 pub mod report;
 pub mod self_check;
 pub mod service;
+pub mod scores;
 mod sources;
 mod state;
 pub mod stored;
@@ -51,6 +52,8 @@ mod fuzz_tests;
 mod merge_tests;
 #[cfg(test)]
 mod labels_tests;
+#[cfg(test)]
+mod scores_tests;
 #[cfg(test)]
 mod stored_tests;
 #[cfg(test)]

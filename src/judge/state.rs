@@ -211,6 +211,7 @@ pub(super) fn arm_records(
         unset: arm.unset,
         service: arm.service.clone(),
         labels: arm.labels.clone(),
+        scores: arm.scores.clone(),
         ..RoleCount::default()
     };
     let mut records = vec![PaneRecord { of: 2, roles: Some(roles), ..head.clone() }];
@@ -365,6 +366,7 @@ impl Judge {
             (arm.stable, arm.canary, arm.unset) = (roles.stable, roles.canary, roles.unset);
             arm.service = roles.service.clone();
             arm.labels = roles.labels.clone();
+            arm.scores = roles.scores.clone();
         }
         // A pane of missing offsets holds no series; one with data has a place for each.
         if record.filled > 0 {

@@ -63,6 +63,7 @@ pub fn window(
                 arm.mixed_roles |= record.mixed_roles;
                 left_out += u64::from(!roles.service.as_ref().is_none_or(|counts| arm.service.add(counts)));
                 left_out += u64::from(!arm.labels.add(watch.version(version), &roles.labels));
+                left_out += u64::from(!arm.scores.add(watch.version(version), &roles.scores));
                 arm.panes = arm.panes.saturating_add(record.filled);
                 arm.revision = arm.revision.saturating_add(record.revision);
             }

@@ -4,7 +4,8 @@ use crate::event::fuzz::{damage, edge};
 use crate::judge::{MergeState, OffsetRange, PaneRange};
 use crate::tally::checked::MAX_COUNT;
 use crate::tally::record::{
-    Counts, Delta, Marker, OutcomeCount, PaneRecord, RoleCount, SourceRange, TallyBody, TallyRecord,
+    Counts, Delta, Marker, OutcomeCount, PaneRecord, RoleCount, ScoreCounts, SourceRange, TallyBody,
+    TallyRecord,
 };
 use fastrand::Rng;
 use prost::Message;
@@ -106,13 +107,37 @@ fn twist_range(random: &mut Rng, range: &mut SourceRange) {
     }
 }
 
+fn twist_scores(random: &mut Rng, scores: &mut ScoreCounts) {
+    match random.u8(..8) {
+        // As many as there may be, all of them wrong.
+        0 => {
+            let bucket = random.u64(..33);
+            scores.cells = vec![14 * bucket, MAX_COUNT - random.u64(..3)];
+            scores.probabilities = vec![bucket, scores.cells[1]];
+            scores.squares = (i128::from(scores.cells[1]) << 62).to_le_bytes().to_vec();
+        }
+        1 => name(random, &mut scores.output),
+        2 => scores.grid_hash ^= 1,
+        3 => scores.cells = (0..random.usize(..9)).map(|_| count(random)).collect(),
+        4 => scores.probabilities = (0..random.usize(..5)).map(|_| count(random)).collect(),
+        5 => scores.squares = (0..random.usize(..49)).map(|_| random.u8(..)).collect(),
+        6 => scores.unusable = count(random),
+        _ => scores.cells.push(edge(random) as u64),
+    }
+}
+
 fn twist_roles(random: &mut Rng, roles: &mut RoleCount) {
-    match random.u8(..5) {
+    match random.u8(..7) {
         0 => roles.pane_start = near(random, roles.pane_start),
         1 => roles.stable = count(random),
         2 => roles.canary = count(random),
         3 => roles.unset = count(random),
-        _ => name(random, &mut roles.version),
+        4 => name(random, &mut roles.version),
+        5 => {
+            let twice = roles.scores.first().cloned();
+            roles.scores.extend(twice);
+        }
+        _ => roles.scores.iter_mut().for_each(|scores| twist_scores(random, scores)),
     }
 }
 

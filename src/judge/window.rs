@@ -5,6 +5,7 @@ use crate::baseline::VersionIndex;
 use crate::cells::{Sums, UNIT_CELLS};
 use crate::event::EventTime;
 use crate::tally::labels::Labels;
+use crate::tally::scores::Scores;
 
 /// The dense counts of one series over a window.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,6 +46,8 @@ pub struct ArmWindow {
     pub service: Service,
     /// Answers that came with their label.
     pub labels: Labels,
+    /// Those of numeric outputs.
+    pub scores: Scores,
     /// One for each watched series of the version, in its order.
     pub series: Vec<SeriesCounts>,
     /// Panes of the window that hold data of this version.

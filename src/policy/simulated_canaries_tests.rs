@@ -162,6 +162,7 @@ impl World {
             mixed_roles: false,
             service: Default::default(),
             labels: Default::default(),
+            scores: Default::default(),
             series: counts,
             panes: 1,
             complete: true,

@@ -83,6 +83,7 @@ impl Event {
                 type_errors: Vec::new(),
             }],
             labels: Vec::new(),
+            scores: Vec::new(),
         }
     }
 }

@@ -150,6 +150,7 @@ impl Tally {
             unset: pane.unset,
             service: pane.service.record(),
             labels: pane.labels.record(self.watch.version(version)),
+            scores: pane.scores.record(self.watch.version(version)),
         }
     }
 

@@ -15,6 +15,7 @@ mod partition;
 #[cfg(test)]
 pub(crate) mod planted;
 pub mod record;
+pub mod scores;
 mod service;
 mod source;
 
@@ -29,9 +30,10 @@ use crate::baseline::{VersionIndex, Watch, WatchedModel, WatchedSeries, WatchedV
 use crate::cells::{
     CellCounts, CountError, Grid, SPANS, Scratch, Sums, UNIT_CELLS, UnitCounts, UnitRows, count_column,
 };
-use crate::decode::{Accepted, LabelPair, Table};
+use crate::decode::{Accepted, LabelPair, ScorePair, Table};
 use crate::event::{EventTime, Outcome, Role, SeriesOf};
 use labels::Labels;
+use scores::Scores;
 use service::ServiceTally;
 use source::SourceProgress;
 use std::collections::BTreeMap;
@@ -50,6 +52,7 @@ struct PaneCounts {
     unset: u64,
     service: ServiceTally,
     labels: Labels,
+    scores: Scores,
 }
 
 /// Counts of one series: cells and what does not stand in them.
@@ -221,6 +224,11 @@ impl Tally {
         if result.is_ok() {
             let labels = labels_within(&table.labels, &rows);
             labels.iter().for_each(|pair| counts.labels.note(watched, pair));
+            for pair in scores_within(&table.scores, &rows) {
+                let ScorePair { row, series, score, truth } = *pair;
+                let bucket = table.units.value(row as usize);
+                counts.scores.note(watched, series as usize, bucket, score, truth);
+            }
         }
         self.scratch = scratch;
         result
@@ -282,6 +290,7 @@ pub fn pane_bytes(version: &WatchedVersion) -> usize {
     };
     256 + ServiceTally::BYTES
         + Labels::most_bytes(version)
+        + Scores::most_bytes(version)
         + version.series.iter().map(of_series).sum::<usize>()
 }
 
@@ -295,6 +304,12 @@ fn labels_within<'a>(labels: &'a [LabelPair], rows: &std::ops::Range<usize>) -> 
     let from = labels.partition_point(|pair| (pair.row as usize) < rows.start);
     let to = labels.partition_point(|pair| (pair.row as usize) < rows.end);
     &labels[from..to]
+}
+
+fn scores_within<'a>(scores: &'a [ScorePair], rows: &std::ops::Range<usize>) -> &'a [ScorePair] {
+    let from = scores.partition_point(|pair| (pair.row as usize) < rows.start);
+    let to = scores.partition_point(|pair| (pair.row as usize) < rows.end);
+    &scores[from..to]
 }
 
 /// The number a series' kind has in tally records.

@@ -171,6 +171,9 @@ pub struct RoleCount {
     /// Their labels by output; absent where they came with none.
     #[prost(message, repeated, tag = "9")]
     pub labels: Vec<LabelCounts>,
+    /// The labels of numeric outputs, likewise.
+    #[prost(message, repeated, tag = "11")]
+    pub scores: Vec<ScoreCounts>,
 }
 
 /// Answers of one categorical or boolean output that came with their label. All fields but the first two add.
@@ -189,6 +192,30 @@ pub struct LabelCounts {
     pub other_errors: u64,
     /// Labels of another type than the output, and those that like their answer have no cell of their own.
     #[prost(uint64, tag = "5")]
+    pub unusable: u64,
+}
+
+/// Answers of one numeric output that came with their label, a truth value. All fields but the first two add.
+#[derive(Clone, PartialEq, Message)]
+pub struct ScoreCounts {
+    #[prost(string, tag = "1")]
+    pub output: String,
+    /// Of the cuts that scores are counted on, at most 32 of the output's grid ([`crate::baseline::ScoreGrid`]).
+    #[prost(fixed64, tag = "2")]
+    pub grid_hash: u64,
+    /// By bucket of the unit (32, and one more without a unit), truth (0: false, 1: true) and rank cell of the score
+    /// (2k + 1 of k cuts), at (bucket * 2 + truth) * cells + cell; run-length coded as in `Counts`.
+    #[prost(uint64, repeated, tag = "3")]
+    pub cells: Vec<u64>,
+    /// Of them, scores from 0 to 1, by bucket; run-length coded likewise.
+    #[prost(uint64, repeated, tag = "4")]
+    pub probabilities: Vec<u64>,
+    /// The sums of the squared errors of those, in units of 2^-62, 16 bytes each (two's complement, little-endian), of
+    /// the buckets that have any.
+    #[prost(bytes, tag = "5")]
+    pub squares: Vec<u8>,
+    /// Labels of another type than a truth value, one or zero.
+    #[prost(uint64, tag = "6")]
     pub unusable: u64,
 }
 

@@ -108,6 +108,7 @@ pub(crate) fn feed(tally: &mut Tally, partition: i32, events: &[Event]) {
                 type_errors: Vec::new(),
             }],
             labels: Vec::new(),
+            scores: Vec::new(),
         };
         tally.count(&[table]).expect("the column fits");
     }

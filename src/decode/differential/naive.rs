@@ -103,6 +103,8 @@ pub(super) struct Row {
     pub cells: Vec<Cell>,
     /// Place among the series, cell of the answer, and of its label.
     pub labels: Vec<(u32, u16, Option<u16>)>,
+    /// Place among the series, numeric answer, and its label.
+    pub scores: Vec<(u32, Cell, Option<bool>)>,
 }
 
 /// Reads an event whose watched series are `series`, in versions `v1` and `v2` of the model `fraud`.
@@ -144,11 +146,11 @@ pub(super) fn read(
     for (of, part) in [SeriesOf::Feature, SeriesOf::Prediction].into_iter().zip(parts) {
         if let Some(part) = part {
             let cells = cells(part, of, series);
-            let labels = match of {
-                SeriesOf::Prediction => labels(&cells, parts[2], series),
-                SeriesOf::Feature => Vec::new(),
+            let (labels, scores) = match of {
+                SeriesOf::Prediction => (labels(&cells, parts[2], series), scores(&cells, parts[2], series)),
+                SeriesOf::Feature => (Vec::new(), Vec::new()),
             };
-            rows.push(Row { version, of, time: time.0, unit: accepted.unit, cells, labels });
+            rows.push(Row { version, of, time: time.0, unit: accepted.unit, cells, labels, scores });
         }
     }
     Ok((accepted, rows))
@@ -232,6 +234,31 @@ fn labels(
     pairs
         .filter_map(|(at, (answer, label))| Some(((first + at) as u32, class(answer)?, class(label))))
         .collect()
+}
+
+/// The labels of numeric answers in `predictions`.
+fn scores(
+    predictions: &[Cell],
+    labels: Option<&Json>,
+    series: &[(SeriesOf, &str, SeriesKind)],
+) -> Vec<(u32, Cell, Option<bool>)> {
+    let mut found = Vec::new();
+    labels.iter().for_each(|labels| flatten("", labels, &mut found));
+    let outputs = series.iter().enumerate().filter(|(_, one)| one.0 == SeriesOf::Prediction);
+    let of_output = |((place, (_, name, _)), answer): ((usize, &(SeriesOf, &str, SeriesKind)), &Cell)| {
+        let Cell::Number(_) = answer else { return None };
+        let truth = match found.iter().find(|(path, _)| path == name)?.1 {
+            Json::Null => return None,
+            Json::Truth(truth) => Some(*truth),
+            Json::Signed(0) | Json::Unsigned(0) => Some(false),
+            Json::Signed(1) | Json::Unsigned(1) => Some(true),
+            Json::Double(number) if *number == 0.0 => Some(false),
+            Json::Double(number) if *number == 1.0 => Some(true),
+            _ => None,
+        };
+        Some((place as u32, answer.clone(), truth))
+    };
+    outputs.zip(predictions).filter_map(of_output).collect()
 }
 
 /// All paths of an object; each replaces what an earlier key said of it and of all below it.
