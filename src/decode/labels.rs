@@ -24,6 +24,7 @@ pub(super) struct Labels {
     scores: Vec<ScorePair>,
 }
 
+/// A watched output.
 struct Output {
     /// Among the version's series, and among its predictions.
     series: u32,

@@ -1,9 +1,9 @@
 //! Labelled scores add up whatever the cut, survive their record, and take nothing that cannot be.
 
-use super::super::record::RoleCount;
 use super::*;
 use crate::baseline::{Baseline, Rollout, WatchedModel, numeric_series};
 use crate::event::{EventTime, ModelId};
+use crate::tally::record::RoleCount;
 use prost::Message;
 use std::sync::Arc;
 
