@@ -159,13 +159,14 @@ fn windows_and_stored_panes_hold_the_labels_of_their_time_also_late_and_after_a_
         let wanted = expected(&watch, live.start.0, *end);
         assert_eq!(live.arms[0].labels, wanted, "scale {scale}, end {end}");
         let scores = expected_scores(&watch, live.start.0, *end);
-        assert_eq!(live.arms[0].scores, scores, "scale {scale}, end {end}");
+        // They are too long to be shown.
+        assert!(live.arms[0].scores == scores, "scale {scale}, end {end}");
         let parts = cover(live.start, live.end, PANE_MS);
         let records = stored.values().filter(|record| parts.contains(&(record.panes, record.start)));
         let records: Vec<PaneRecord> = records.cloned().collect();
         let (again, left_out) = window(&watch, 0, (live.start, live.end, PANE_MS), &records);
         assert_eq!((&again.arms[0].labels, left_out), (&wanted, 0), "scale {scale}, end {end}");
-        assert_eq!(again.arms[0].scores, scores, "scale {scale}, end {end}");
+        assert!(again.arms[0].scores == scores, "scale {scale}, end {end}");
     }
     let of_scale = |scale: u32| newest.keys().filter(|key| key.0 == scale).count();
     assert_eq!([1, 4, 16].map(of_scale), [39, 36, 6]);
