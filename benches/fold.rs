@@ -86,6 +86,7 @@ fn records(watch: &Arc<Watch>) -> Vec<TallyRecord> {
         columns: columns.collect(),
         labels: Vec::new(),
         joins: Default::default(),
+        scores: Vec::new(),
     };
     tally.count(&[table]).expect("the columns fit");
     let init = Tally::init_markers(&stamp("init"), &[start]);

@@ -109,6 +109,10 @@ metrics! {
     request_latency: GaugeVec = "tidegate_request_latency_seconds" ["model", "model_namespace", "model_version", "role", "window", "percentile"];
     /// Share of the labelled answers of an output that are right, 0 to 1.
     model_accuracy: GaugeVec = "tidegate_model_accuracy_ratio" ["model", "model_namespace", "model_version", "role", "output", "window"];
+    /// Area under the ROC curve of the labelled scores of an output, 0 to 1.
+    model_auc: GaugeVec = "tidegate_model_auc_ratio" ["model", "model_namespace", "model_version", "role", "output", "window"];
+    /// Brier score of the labelled probabilities of an output: 0 (certain and right) to 1.
+    model_brier: GaugeVec = "tidegate_model_brier_ratio" ["model", "model_namespace", "model_version", "role", "output", "window"];
     /// Share of an output's answers that came with a usable label, 0 to 1.
     model_labelled: GaugeVec = "tidegate_model_labelled_ratio" ["model", "model_namespace", "model_version", "role", "output", "window"];
     /// Measured series left out of the gauges by the bound on series per version.

@@ -9,6 +9,7 @@ pub mod file;
 mod numeric;
 mod recorded;
 mod rows;
+mod score_grid;
 mod series_type;
 mod text;
 mod training;
@@ -24,6 +25,7 @@ pub use error::BaselineError;
 #[cfg(test)]
 pub(crate) use numeric::series as numeric_series;
 pub use recorded::{MAX_NUMBERS, MINORITY, RecordedBatch, RecordedChunk, Recording};
+pub use score_grid::ScoreGrid;
 pub use series_type::SeriesType;
 pub use watch::{LabelJoin, Rollout, VersionIndex, Watch, WatchedModel, WatchedSeries, WatchedVersion};
 

@@ -5,7 +5,7 @@
 //! that version's own. Predictions are counted on the version's own baseline (answers are compared as ranks
 //! within it); a version without one borrows the grid owner's.
 
-use super::{Baseline, BaselineSeries};
+use super::{Baseline, BaselineSeries, ScoreGrid};
 use crate::cells::Octiles;
 use crate::event::{EventTime, ModelId, Role, SeriesOf};
 use std::sync::Arc;
@@ -75,6 +75,8 @@ pub struct WatchedSeries {
     pub grid_hash: u64,
     /// The octiles of the reference, on the cells of its grid.
     pub octiles: Arc<Octiles>,
+    /// What labelled scores are counted on; `None` unless it is a numeric output.
+    pub scores: Option<Arc<ScoreGrid>>,
     /// Counted by more than one version on this grid, so that the arms can be compared.
     pub shared: bool,
 }
@@ -169,6 +171,7 @@ fn watch_version(version: &str, owner: &Arc<Baseline>, own: Option<&Arc<Baseline
         .map(|reference| WatchedSeries {
             grid_hash: reference.grid.hash(),
             octiles: Arc::new(Octiles::of(&reference.counts)),
+            scores: ScoreGrid::of(&reference).map(Arc::new),
             reference,
             shared: false,
         })

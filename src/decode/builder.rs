@@ -2,6 +2,7 @@
 
 use super::Column;
 use super::category::ShortNames;
+use super::joins::Answer;
 use super::number;
 use super::scan;
 use crate::cells::{Categories, Grid};
@@ -147,15 +148,15 @@ impl Builder {
         }
     }
 
-    /// The cell of the value in `row`, the last one, of a categorical or boolean column; `None`: there is no value.
-    pub(super) fn cell(&self, row: usize) -> Option<u16> {
+    /// The value in `row`, the last one; `None`: there is none.
+    pub(super) fn answer(&self, row: usize) -> Option<Answer> {
         if self.nulls.last() == Some(&(row as u32)) {
             return None;
         }
         match &self.values {
-            Values::Numeric(_) => None,
-            Values::Categorical { keys, .. } => keys.get(row).copied(),
-            Values::Boolean(values) => values.get(row).map(|truth| u16::from(*truth)),
+            Values::Numeric(values) => values.get(row).map(|score| Answer::Score(*score)),
+            Values::Categorical { keys, .. } => keys.get(row).map(|cell| Answer::Cell(*cell)),
+            Values::Boolean(values) => values.get(row).map(|truth| Answer::Cell(u16::from(*truth))),
         }
     }
 
@@ -204,7 +205,7 @@ fn handed_over<T>(values: &mut Vec<T>) -> Vec<T> {
 }
 
 /// Integers beyond 2^53 go to the nearest double.
-fn as_f64(number: &StaticNode) -> Option<f64> {
+pub(super) fn as_f64(number: &StaticNode) -> Option<f64> {
     match number {
         StaticNode::F64(number) => Some(*number),
         StaticNode::I64(number) => Some(*number as f64),

@@ -23,7 +23,7 @@ mod naive;
 mod producer;
 
 use super::tests::{ARRIVAL, event, joining_decoder_of};
-use super::{Decoder, JoinLabel, MAX_DEPTH, Table};
+use super::{Answer, Decoder, JoinLabel, MAX_DEPTH, Table};
 use crate::baseline::LabelJoin;
 use crate::event::fuzz::{cases, seed};
 use crate::event::{Outcome, SeriesKind, SeriesOf};
@@ -72,9 +72,18 @@ fn labels(table: &Table, row: usize) -> Vec<(u32, u16, Option<u16>)> {
     own.map(|pair| (pair.series, pair.predicted, pair.truth)).collect()
 }
 
-fn answers(table: &Table, row: usize) -> Vec<(u64, u32, u16)> {
+fn answers(table: &Table, row: usize) -> Vec<(u64, u32, Cell)> {
     let own = table.joins.answers.iter().filter(|answer| answer.row as usize == row);
-    own.map(|answer| (answer.request, answer.series, answer.predicted)).collect()
+    let answer = |answer: Answer| match answer {
+        Answer::Cell(cell) => Cell::Category(cell),
+        Answer::Score(score) => Cell::number(score),
+    };
+    own.map(|one| (one.request, one.series, answer(one.answer))).collect()
+}
+
+fn scores(table: &Table, row: usize) -> Vec<(u32, Cell, Option<bool>)> {
+    let own = table.scores.iter().filter(|pair| pair.row as usize == row);
+    own.map(|pair| (pair.series, Cell::number(pair.score), pair.truth)).collect()
 }
 
 fn rows(table: &Table) -> Vec<Row> {
@@ -86,6 +95,7 @@ fn rows(table: &Table) -> Vec<Row> {
         cells: (0..table.columns.len()).map(|column| cell(table, column, at)).collect(),
         labels: labels(table, at),
         answers: answers(table, at),
+        scores: scores(table, at),
     };
     (0..table.times.len()).map(row).collect()
 }
@@ -156,7 +166,7 @@ impl Trio {
         for (found, tape) in found.iter().zip(&tape) {
             assert_eq!((found.version, found.of, &found.times), (tape.version, tape.of, &tape.times));
             assert_eq!(found.units, tape.units, "{}", place());
-            assert_eq!(found.labels, tape.labels, "{}", place());
+            assert_eq!((&found.labels, &found.scores), (&tape.labels, &tape.scores), "{}", place());
             assert_eq!(found.joins, tape.joins, "{}", place());
             for (found, tape) in found.columns.iter().zip(&tape.columns) {
                 assert_eq!(found.type_errors, tape.type_errors, "{}", place());

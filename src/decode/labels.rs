@@ -1,13 +1,15 @@
-//! Labels: which cell an output's label is in, beside the cell of its answer. Keys follow the rules of predictions: the
-//! last of equal ones wins, nested objects flatten with dots.
+//! Labels: which cell an output's label is in, beside the cell of its answer; of a number, whether it came true. Keys
+//! follow the rules of predictions: the last of equal ones wins, nested objects flatten with dots.
 //!
 //! A label that does not come with its prediction is joined with it later, by the hash of the request: then the
 //! answers without a label are handed on, and the labels without an answer.
 
-use super::joins::{JoinAnswer, JoinLabel, Joins};
+use super::builder::as_f64;
+use super::joins::{Answer, JoinAnswer, JoinLabel, Joins};
+use super::number;
 use super::scan::{plain_string, skip_space, skip_value};
 use super::section::{Names, Section, width};
-use super::{Accepted, LabelPair};
+use super::{Accepted, LabelPair, ScorePair};
 use crate::baseline::{LabelJoin, WatchedVersion};
 use crate::cells::Grid;
 use crate::event::SeriesOf;
@@ -22,12 +24,13 @@ pub(super) struct Labels {
     /// Of the event being read, one for each output.
     truths: Vec<Truth>,
     pairs: Vec<LabelPair>,
+    scores: Vec<ScorePair>,
     /// How labels that come later are joined, if they are.
     join: Option<LabelJoin>,
     joins: Joins,
 }
 
-/// A categorical or boolean output.
+/// A watched output.
 struct Output {
     /// Among the version's series, and among its predictions.
     series: u32,
@@ -41,6 +44,7 @@ enum Truth {
     None,
     /// Of another type than the output.
     Wrong,
+    /// Of numeric outputs 0 (false) or 1 (true).
     Cell(u16),
 }
 
@@ -54,8 +58,17 @@ impl Output {
 
     fn boolean(&self, label: bool) -> Truth {
         match self.grid.as_ref() {
-            Grid::Boolean => Truth::Cell(u16::from(label)),
-            Grid::Categorical(_) | Grid::Numeric(_) => Truth::Wrong,
+            Grid::Boolean | Grid::Numeric(_) => Truth::Cell(u16::from(label)),
+            Grid::Categorical(_) => Truth::Wrong,
+        }
+    }
+
+    /// A number is a label of numeric outputs only: what a score foretells happened once, or not.
+    fn number(&self, label: f64) -> Truth {
+        match self.grid.as_ref() {
+            Grid::Numeric(_) if label == 1.0 => Truth::Cell(1),
+            Grid::Numeric(_) if label == 0.0 => Truth::Cell(0),
+            Grid::Numeric(_) | Grid::Categorical(_) | Grid::Boolean => Truth::Wrong,
         }
     }
 
@@ -64,7 +77,8 @@ impl Output {
             Node::Static(StaticNode::Null) => Truth::None,
             Node::Static(StaticNode::Bool(truth)) => self.boolean(*truth),
             Node::String(text) => self.text(text),
-            Node::Static(_) | Node::Object { .. } | Node::Array { .. } => Truth::Wrong,
+            Node::Static(number) => as_f64(number).map_or(Truth::Wrong, |number| self.number(number)),
+            Node::Object { .. } | Node::Array { .. } => Truth::Wrong,
         }
     }
 
@@ -74,6 +88,7 @@ impl Output {
             b'n' => Truth::None,
             b'"' => self.text(plain_string(text, at)?.0),
             first @ (b't' | b'f') => self.boolean(*first == b't'),
+            b'-' | b'0'..=b'9' => self.number(number::read(text.as_bytes(), at)?.0.as_f64()),
             _ => Truth::Wrong,
         })
     }
@@ -84,15 +99,20 @@ impl Labels {
         let mut outputs = Vec::new();
         let mut names = Vec::new();
         for (column, (series, one)) in watched.of(SeriesOf::Prediction).enumerate() {
-            if let Grid::Categorical(_) | Grid::Boolean = one.reference.grid.as_ref() {
-                let grid = one.reference.grid.clone();
-                outputs.push(Output { series: series as u32, column: column as u32, grid });
-                names.push(one.reference.name.clone());
-            }
+            let grid = one.reference.grid.clone();
+            outputs.push(Output { series: series as u32, column: column as u32, grid });
+            names.push(one.reference.name.clone());
         }
         let truths = vec![Truth::None; outputs.len()];
-        let (names, joins) = (Names::new(names), Joins::default());
-        Labels { outputs, names, truths, pairs: Vec::new(), join, joins }
+        Labels {
+            outputs,
+            names: Names::new(names),
+            truths,
+            pairs: Vec::new(),
+            scores: Vec::new(),
+            join,
+            joins: Joins::default(),
+        }
     }
 
     /// Whether an event has anything to be read here or handed on. `labels`, `predictions`: whether it carries them.
@@ -174,23 +194,33 @@ impl Labels {
         }
     }
 
-    /// Puts labels beside the answers in the last row of `predictions`. An output without an answer in its cells has no
-    /// use for a label.
+    /// Puts labels beside the answers in the last row of `predictions`. An output without an answer has no use for a
+    /// label.
     fn keep_answers(&mut self, predictions: &Section, request: Option<u64>) {
         let Some(row) = predictions.rows().checked_sub(1) else { return };
         for (output, truth) in self.outputs.iter().zip(&self.truths) {
-            let Some(predicted) = predictions.cell(output.column, row) else { continue };
             let (row, series) = (row as u32, output.series);
             let truth = match (truth, request) {
                 (Truth::Wrong, _) => None,
                 (Truth::Cell(cell), _) => Some(*cell),
                 (Truth::None, Some(request)) => {
-                    self.joins.answers.push(JoinAnswer { row, request, series, predicted });
+                    let answer = predictions.answer(output.column, row as usize);
+                    let waits = |answer| JoinAnswer { row, request, series, answer };
+                    self.joins.answers.extend(answer.map(waits));
                     continue;
                 }
                 (Truth::None, None) => continue,
             };
-            self.pairs.push(LabelPair { row, series, predicted, truth });
+            match predictions.answer(output.column, row as usize) {
+                Some(Answer::Cell(predicted)) => {
+                    self.pairs.push(LabelPair { row, series, predicted, truth });
+                }
+                Some(Answer::Score(score)) => {
+                    let truth = truth.map(|cell| cell == 1);
+                    self.scores.push(ScorePair { row, series, score, truth });
+                }
+                None => {}
+            }
         }
     }
 
@@ -209,8 +239,8 @@ impl Labels {
     }
 
     /// The pairs of all rows so far, and what is to be joined.
-    pub(super) fn take(&mut self) -> (Vec<LabelPair>, Joins) {
-        (take(&mut self.pairs), take(&mut self.joins))
+    pub(super) fn take(&mut self) -> (Vec<LabelPair>, Vec<ScorePair>, Joins) {
+        (take(&mut self.pairs), take(&mut self.scores), take(&mut self.joins))
     }
 
     /// Labels without an answer that wait here.

@@ -1,7 +1,7 @@
 //! Labels beside the answers of the same event, by both tiers.
 
 use super::tests::{ARRIVAL, decoder_of, event};
-use super::{Decoder, LabelPair, Table};
+use super::{Decoder, LabelPair, ScorePair, Table};
 use crate::event::{SeriesKind, SeriesOf};
 
 fn decoder() -> Decoder {
@@ -18,17 +18,28 @@ fn labels(tables: &[Table]) -> Vec<LabelPair> {
     tables.iter().flat_map(|table| table.labels.clone()).collect()
 }
 
-/// (series, predicted, truth) of an event's rest, which both tiers have to agree on.
-fn pairs(rest: &str) -> Vec<(u32, u16, Option<u16>)> {
+/// The pairs of an event's rest, which both tiers have to agree on.
+fn both(rest: &str) -> (Vec<LabelPair>, Vec<ScorePair>) {
     let text = event(rest);
     let mut decoder = decoder();
     let mut once = || {
         decoder.push(text.as_bytes(), ARRIVAL).unwrap_or_else(|wrong| panic!("{text}: {}", wrong.reason));
-        labels(&decoder.take())
+        let tables = decoder.take();
+        (labels(&tables), tables.iter().flat_map(|table| table.scores.clone()).collect())
     };
     let (first, second) = (once(), once());
     assert_eq!(first, second, "{text}");
-    first.into_iter().map(|pair| (pair.series, pair.predicted, pair.truth)).collect()
+    first
+}
+
+/// (series, predicted, truth).
+fn pairs(rest: &str) -> Vec<(u32, u16, Option<u16>)> {
+    both(rest).0.into_iter().map(|pair| (pair.series, pair.predicted, pair.truth)).collect()
+}
+
+/// (series, score, truth).
+fn scores(rest: &str) -> Vec<(u32, f64, Option<bool>)> {
+    both(rest).1.into_iter().map(|pair| (pair.series, pair.score, pair.truth)).collect()
 }
 
 #[test]
@@ -52,6 +63,44 @@ fn a_label_stands_beside_the_answer_of_its_name() {
     ] {
         assert_eq!(pairs(&format!(r#"{answers},"labels":{given}"#)), expected, "{given}");
         assert_eq!(pairs(&format!(r#""labels":{given},"features":{{}},{answers}"#)), expected, "{given}");
+    }
+}
+
+#[test]
+fn a_number_s_label_is_a_truth_value_or_one_or_zero() {
+    for (label, truth) in [
+        ("true", Some(true)),
+        ("false", Some(false)),
+        ("1", Some(true)),
+        ("0", Some(false)),
+        ("1.0", Some(true)),
+        ("0.00", Some(false)),
+        ("-0", Some(false)),
+        ("-0.0", Some(false)),
+        ("10e-1", Some(true)),
+        ("2", None),
+        ("-1", None),
+        ("0.5", None),
+        ("18446744073709551615", None),
+        (r#""true""#, None),
+        ("[true]", None),
+        ("{}", None),
+    ] {
+        let rest =
+            format!(r#""predictions":{{"score":0.25,"class":"TH"}},"labels":{{"x":7,"score":{label}}}"#);
+        assert_eq!(scores(&rest), [(1, 0.25, truth)], "{label}");
+        assert_eq!(pairs(&rest), []);
+    }
+    let answers = r#""predictions":{"score":-3,"class":"TH"}"#;
+    assert_eq!(
+        scores(&format!(r#"{answers},"labels":{{"score":false,"score":1}}"#)),
+        [(1, -3.0, Some(true))]
+    );
+    for none in [r#"{"score":null}"#, "{}", "null", r#"{"class":"TH"}"#] {
+        assert_eq!(scores(&format!(r#"{answers},"labels":{none}"#)), [], "{none}");
+    }
+    for missing in ["{}", r#"{"score":null}"#, r#"{"score":"0.5"}"#, r#"{"score":true}"#] {
+        assert_eq!(scores(&format!(r#""predictions":{missing},"labels":{{"score":true}}"#)), [], "{missing}");
     }
 }
 

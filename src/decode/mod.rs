@@ -18,9 +18,9 @@ mod envelope;
 mod json;
 pub mod recorded;
 
-pub use joins::{JoinAnswer, JoinLabel, Joins};
+pub use joins::{Answer, JoinAnswer, JoinLabel, Joins};
 pub use json::{Decoder, MAX_DEPTH, MAX_EVENT_BYTES};
-pub use table::{Column, LabelPair, Table};
+pub use table::{Column, LabelPair, ScorePair, Table};
 
 use crate::baseline::VersionIndex;
 use crate::event::{EventTime, Outcome, Role};

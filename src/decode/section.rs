@@ -4,7 +4,7 @@
 //! predecessor the last time (producers keep their key order), and only then looked up by hash.
 
 use super::builder::Builder;
-use super::{Accepted, Joins, Table};
+use super::{Accepted, Answer, Joins, Table};
 use crate::baseline::{VersionIndex, WatchedVersion};
 use crate::event::SeriesOf;
 use arrow::array::{Int64Array, UInt8Array};
@@ -165,9 +165,9 @@ impl Section {
         self.columns[column as usize].read(self.times.len(), text, at)
     }
 
-    /// The cell of a categorical or boolean column in the last row; `None`: it has no value there.
-    pub(super) fn cell(&self, column: u32, row: usize) -> Option<u16> {
-        self.columns[column as usize].cell(row)
+    /// The value of a column in the last row; `None`: it has none there.
+    pub(super) fn answer(&self, column: u32, row: usize) -> Option<Answer> {
+        self.columns[column as usize].answer(row)
     }
 
     /// Settles the row that has been filled.
@@ -193,7 +193,15 @@ impl Section {
         self.times.reserve(rows);
         self.units.reserve(rows);
         let columns = self.columns.iter_mut().map(|column| column.finish(rows)).collect();
-        let (version, of, joins) = (self.version, self.of, Joins::default());
-        Some(Table { version, of, times, units, columns, labels: Vec::new(), joins })
+        Some(Table {
+            version: self.version,
+            of: self.of,
+            times,
+            units,
+            columns,
+            labels: Vec::new(),
+            scores: Vec::new(),
+            joins: Joins::default(),
+        })
     }
 }

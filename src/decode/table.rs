@@ -21,6 +21,8 @@ pub struct Table {
     pub labels: Vec<LabelPair>,
     /// Of predictions, where labels are joined.
     pub joins: Joins,
+    /// Those of numeric outputs, likewise.
+    pub scores: Vec<ScorePair>,
 }
 
 /// An answer and its label.
@@ -33,6 +35,18 @@ pub struct LabelPair {
     pub predicted: u16,
     /// The cell of the label on the same grid; `None`: it is of another type.
     pub truth: Option<u16>,
+}
+
+/// A numeric answer and its label.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScorePair {
+    pub row: u32,
+    /// The output's place among all series of the watched version; it is numeric.
+    pub series: u32,
+    /// The answer; it may be ±infinity.
+    pub score: f64,
+    /// The label: a truth value, or the number 1 or 0. `None`: it is of another type.
+    pub truth: Option<bool>,
 }
 
 /// The values of one series: `Float64Array` (numeric; may hold ±infinity and NaN),

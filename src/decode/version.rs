@@ -36,9 +36,10 @@ impl VersionSections {
 
     /// The rows so far as tables, features first; the builders are empty afterwards.
     pub(super) fn finish(&mut self) -> impl Iterator<Item = Table> + use<> {
-        let (labels, joins) = self.labels.take();
+        let (labels, scores, joins) = self.labels.take();
         let alone = !joins.labels.is_empty();
-        let predictions = self.predictions.finish(alone).map(|table| Table { labels, joins, ..table });
+        let predictions = self.predictions.finish(alone);
+        let predictions = predictions.map(|table| Table { labels, scores, joins, ..table });
         self.features.finish(false).into_iter().chain(predictions)
     }
 

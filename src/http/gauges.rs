@@ -1,7 +1,7 @@
 //! Reports → drift gauges. Remembers what it exported, so that what is gone disappears.
 
 use crate::event::ModelId;
-use crate::judge::report::{LabelReport, MeasuredOf, Report, SeriesReport, Verdict};
+use crate::judge::report::{LabelReport, MeasuredOf, Report, ScoreReport, SeriesReport, Verdict};
 use crate::metrics::Metrics;
 use prometheus::GaugeVec;
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,6 +120,7 @@ gauges! {
     prediction_missing_ratio prediction_unseen_ratio prediction_out_of_range_ratio
     feature_drift_score prediction_drift_score drift_threshold drift_state window_samples window_end
     series_not_exported request_errors request_latency model_accuracy model_labelled
+    model_auc model_brier
 }
 
 fn samples<'a>(metrics: &'a Metrics, report: &Report, max_series: usize) -> Vec<Sample<'a>> {
@@ -155,6 +156,8 @@ fn samples<'a>(metrics: &'a Metrics, report: &Report, max_series: usize) -> Vec<
     samples.extend(of_service(metrics, report, &labels));
     samples
         .extend(report.labels.iter().take(max_series).flat_map(|output| of_labels(metrics, output, &labels)));
+    samples
+        .extend(report.scores.iter().take(max_series).flat_map(|output| of_scores(metrics, output, &labels)));
     for verdict in Verdict::ALL {
         let mut labels = labels.clone();
         labels.push(verdict.as_str().to_owned());
@@ -180,16 +183,37 @@ fn of_service<'a>(metrics: &'a Metrics, report: &Report, labels: &[String]) -> V
 
 /// `labels`: those of the version, and the window.
 fn of_labels<'a>(metrics: &'a Metrics, output: &LabelReport, labels: &[String]) -> Vec<Sample<'a>> {
-    let mut labels = labels.to_vec();
-    labels.insert(labels.len() - 1, output.output.clone());
-    let covered = (output.answers > 0 && output.labelled <= output.answers)
-        .then(|| output.labelled as f64 / output.answers as f64);
     let values = [
         ("model_accuracy", &metrics.model_accuracy, output.accuracy.map(|ratio| ratio.value)),
-        ("model_labelled", &metrics.model_labelled, covered),
+        ("model_labelled", &metrics.model_labelled, share(output.labelled, output.answers)),
     ];
-    let sample = |(name, gauge, value): (_, _, Option<f64>)| Some((name, gauge, labels.clone(), value?));
-    values.into_iter().filter_map(sample).collect()
+    of_output(&output.output, labels, &values)
+}
+
+/// As [`of_labels`].
+fn of_scores<'a>(metrics: &'a Metrics, output: &ScoreReport, labels: &[String]) -> Vec<Sample<'a>> {
+    let values = [
+        ("model_auc", &metrics.model_auc, output.auc.map(|auc| auc.value)),
+        ("model_brier", &metrics.model_brier, output.brier.map(|brier| brier.value)),
+        ("model_labelled", &metrics.model_labelled, share(output.labelled, output.answers)),
+    ];
+    of_output(&output.output, labels, &values)
+}
+
+fn share(labelled: u64, answers: u64) -> Option<f64> {
+    (answers > 0 && labelled <= answers).then(|| labelled as f64 / answers as f64)
+}
+
+fn of_output<'a>(
+    output: &str,
+    labels: &[String],
+    values: &[(&'static str, &'a GaugeVec, Option<f64>)],
+) -> Vec<Sample<'a>> {
+    let mut labels = labels.to_vec();
+    labels.insert(labels.len() - 1, output.to_owned());
+    let sample =
+        |(name, gauge, value): &(_, _, Option<f64>)| Some((*name, *gauge, labels.clone(), (*value)?));
+    values.iter().filter_map(sample).collect()
 }
 
 fn of_series<'a>(

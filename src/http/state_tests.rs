@@ -5,7 +5,8 @@ use super::gauges::DriftGauges;
 use super::tests::{action, id, outcome, report, series};
 use crate::event::{EventTime, Role};
 use crate::judge::report::{
-    LabelReport, LatencyReport, MeasuredOf, QuantileReport, RatioReport, Report, ServiceReport, Verdict,
+    AucReport, BrierReport, LabelReport, LatencyReport, MeasuredOf, QuantileReport, RatioReport, Report,
+    ScoreReport, ServiceReport, Verdict,
 };
 use crate::metrics::Metrics;
 
@@ -264,4 +265,42 @@ fn accuracy_and_coverage_are_shown_while_a_report_has_labels() {
     assert_eq!(shown(2, vec![output.clone(), bare.clone()], 1), ["0.9", "0.25"]);
     assert_eq!(shown(3, vec![bare], 100), ["0"]);
     assert_eq!(shown(4, Vec::new(), 100), [""; 0]);
+}
+
+#[test]
+fn auc_brier_score_and_coverage_are_shown_while_a_report_has_labelled_scores() {
+    let (metrics, gauges) = (Metrics::new(), DriftGauges::new());
+    let output = ScoreReport {
+        output: "score".to_owned(),
+        start: None,
+        end: None,
+        answers: 200,
+        labelled: 50,
+        positives: 10,
+        unusable: 0,
+        auc: Some(AucReport { value: 0.75, lower: None, upper: None, bracket: None }),
+        auc_difference: None,
+        brier: Some(BrierReport { value: 0.125, lower: None, upper: None }),
+        brier_difference: None,
+    };
+    let shown = |minute: i64, scores: Vec<ScoreReport>| -> Vec<String> {
+        gauges.publish(&metrics, &Report { scores, ..report("v1", minute) }, 1);
+        let text = metrics.render();
+        let lines = text.lines().filter(|line| line.starts_with("tidegate_model_"));
+        lines.filter_map(value_by_name).collect()
+    };
+    let without = ScoreReport { brier: None, ..output.clone() };
+    let all = ["auc 0.75", "brier 0.125", "labelled 0.25"];
+    assert_eq!(
+        shown(1, vec![output.clone(), ScoreReport { output: "more".to_owned(), ..output.clone() }]),
+        all
+    );
+    assert_eq!(shown(2, vec![without]), ["auc 0.75", "labelled 0.25"]);
+    assert_eq!(shown(3, Vec::new()), [""; 0]);
+}
+
+/// `auc 0.75` of a line of `tidegate_model_auc_ratio`.
+fn value_by_name(line: &str) -> Option<String> {
+    let name = line.strip_prefix("tidegate_model_")?.split("_ratio").next()?;
+    Some(format!("{name} {}", line.rsplit(' ').next()?))
 }

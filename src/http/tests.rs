@@ -69,6 +69,7 @@ pub(super) fn report(version: &str, minute: i64) -> Report {
         series: vec![series("amount", MeasuredOf::Feature), series("score", MeasuredOf::Prediction)],
         service: None,
         labels: Vec::new(),
+        scores: Vec::new(),
         feature_drift_score: Some(0.02),
         prediction_drift_score: Some(0.02),
         threshold: 0.25,

@@ -162,6 +162,7 @@ pub fn arm(watched: &WatchedModel, version: u32, traffic: Traffic, random: &mut 
         service: Default::default(),
         labels: Default::default(),
         matured: None,
+        scores: Default::default(),
         series,
         panes: 1,
         complete: true,

@@ -11,6 +11,7 @@ use crate::tally::labels::Labels;
 #[cfg(test)]
 use crate::tally::planted::Bug;
 use crate::tally::record::{Delta, Joins, RoleCount};
+use crate::tally::scores::Scores;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -124,9 +125,9 @@ impl Judge {
             return;
         };
         let index = self.index(roles.pane_start);
-        if !roles.labels.is_empty() {
+        if !(roles.labels.is_empty() && roles.scores.is_empty()) {
             let watched = self.watch.0.version(version);
-            self.joins.add_beside(watched, version, (index, first_offset), &roles.labels);
+            self.joins.add_beside(watched, version, (index, first_offset), roles);
         }
         let events = roles.stable + roles.canary + roles.unset;
         let watched = self.watch.0.version(version);
@@ -157,6 +158,10 @@ impl Judge {
                     labels.add(watched, &arm.labels);
                     labels.add(watched, &roles.labels);
                     arm.labels = labels.record(watched);
+                }
+                if !roles.scores.is_empty() {
+                    let parts = [arm.scores.as_slice(), &roles.scores];
+                    arm.scores = Scores::sum_of_records(watch.version(version), parts);
                 }
             });
             revised.insert((version.model, index));

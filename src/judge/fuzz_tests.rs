@@ -12,12 +12,15 @@ use super::twist_tests as twist;
 use super::verdict::{Budget, BudgetConfig, Thresholds, VerdictRules};
 use super::window::ModelWindow;
 use super::*;
-use crate::baseline::Watch;
+use crate::baseline::{VersionIndex, Watch};
+use crate::decode::{ScorePair, Table};
+use crate::event::SeriesOf;
 use crate::event::fuzz::{cases, seed};
 use crate::tally::checked::{MAX_COUNT, RecordError};
 use crate::tally::record::{PaneRecord, TallyRecord};
 use crate::tally::tests::{Event, PANE_MS, feed, source, stamp, start, watch};
 use crate::tally::{SourceKey, SourceStart, Tally};
+use arrow::array::{Int64Array, UInt8Array};
 use fastrand::Rng;
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,13 +49,37 @@ fn log(watch: &Arc<Watch>, flushes: i64, late: bool) -> Vec<TallyRecord> {
                 let x = if n == 1 { None } else { Some(n as f64 / 2.0) };
                 Event { version: (n % 2) as u32, time: number * PANE_MS + 200 * n - behind, x }
             };
-            feed(tally, partition as i32, &(0..4).map(event).collect::<Vec<_>>());
+            let events: Vec<Event> = (0..4).map(event).collect();
+            feed(tally, partition as i32, &events);
+            score(tally, &events);
             let flush = tally.flush(&stamp(&format!("{partition}-{number}"), number * 1_000));
             records.extend(flush.records.into_iter().map(|one| one.record));
             tally.commit(500);
         }
     }
     records
+}
+
+/// Labels of the output `y` for all of these events, as if they were of one version.
+fn score(tally: &mut Tally, events: &[Event]) {
+    let rows = events.iter().enumerate();
+    let pair = |(row, event): (usize, &Event)| ScorePair {
+        row: row as u32,
+        series: 1,
+        score: (event.time % 7) as f64 / 4.0,
+        truth: (row != 2).then_some(event.time % 3 == 0),
+    };
+    let table = Table {
+        version: VersionIndex { model: 0, version: 0 },
+        of: SeriesOf::Prediction,
+        times: Int64Array::from(events.iter().map(|event| event.time).collect::<Vec<i64>>()),
+        units: UInt8Array::from(events.iter().map(Event::unit).collect::<Vec<u8>>()),
+        columns: Vec::new(),
+        labels: Vec::new(),
+        scores: rows.map(pair).collect(),
+        joins: Default::default(),
+    };
+    tally.count(&[table]).expect("no column that might not fit");
 }
 
 /// What a judge wrote about a log: its state after some of the records, and the panes it had written by then.
@@ -114,6 +141,9 @@ impl Fed {
             for arm in &window.arms {
                 let events = [arm.stable_events, arm.canary_events, arm.unset_events];
                 assert!(events.iter().all(|count| *count <= MAX_COUNT), "{arm:?}");
+                for (_, scored) in arm.scores.outputs() {
+                    assert!(scored.labelled() <= MAX_COUNT && scored.unusable() <= MAX_COUNT, "{scored:?}");
+                }
                 for series in &arm.series {
                     let known = series.n() + series.missing + series.type_errors;
                     assert!(series.rows <= MAX_COUNT && known <= series.rows, "{series:?}");

@@ -10,7 +10,8 @@ use crate::baseline::{VersionIndex, Watch, WatchedVersion};
 use crate::event::EventTime;
 use crate::tally::checked::add_counts_up;
 use crate::tally::labels::Labels;
-use crate::tally::record::{Counts, LabelCounts, MaturedCounts, ServiceCounts};
+use crate::tally::record::{Counts, LabelCounts, MaturedCounts, ScoreCounts, ServiceCounts};
+use crate::tally::scores::Scores;
 use std::collections::BTreeMap;
 
 /// Lengths, in panes, of what is kept: panes, sums of 4, sums of 16.
@@ -32,6 +33,7 @@ pub(super) struct ArmSum {
     pub(super) mixed: bool,
     pub(super) service: Option<ServiceCounts>,
     pub(super) labels: Vec<LabelCounts>,
+    pub(super) scores: Vec<ScoreCounts>,
     /// Answers of earlier panes that matured when its panes closed.
     pub(super) matured: Option<MaturedCounts>,
     /// One for each watched series, in record form (run-length coded).
@@ -55,6 +57,7 @@ struct Added {
     head: ArmSum,
     service: Service,
     labels: Labels,
+    scores: Scores,
     matured: Option<Matured>,
     series: Vec<Option<SeriesCounts>>,
 }
@@ -71,6 +74,7 @@ impl ArmSum {
             mixed: arm.stable > 0 && arm.canary > 0,
             service: arm.service.record(),
             labels: arm.labels.record(watched),
+            scores: arm.scores.record(watched),
             matured: None,
             series: arm.series.iter().map(|counts| counts.as_ref().map(to_record)).collect(),
         }
@@ -126,6 +130,7 @@ impl ModelHistory {
                     sum.service.add(service);
                 }
                 sum.labels.add(watch.version(index), &arm.labels);
+                sum.scores.add(watch.version(index), &arm.scores);
                 if let Some(matured) = &arm.matured {
                     Matured::join(&mut sum.matured, watch.version(index), matured);
                 }
@@ -155,15 +160,18 @@ impl ModelHistory {
         if sums.is_empty() {
             return false;
         }
-        let sums = sums.into_iter().map(|(version, Added { mut head, service, labels, matured, series })| {
-            let watched = watch.version(VersionIndex { model, version });
-            head.complete &= whole;
-            head.service = service.record();
-            head.labels = labels.record(watched);
-            head.matured = matured.map(|matured| matured.record(watched));
-            head.series = series.iter().map(|counts| counts.as_ref().map(to_record)).collect();
-            (version, head)
-        });
+        let sums = sums.into_iter().map(
+            |(version, Added { mut head, service, labels, scores, matured, series })| {
+                let watched = watch.version(VersionIndex { model, version });
+                head.complete &= whole;
+                head.service = service.record();
+                head.labels = labels.record(watched);
+                head.scores = scores.record(watched);
+                head.matured = matured.map(|matured| matured.record(watched));
+                head.series = series.iter().map(|counts| counts.as_ref().map(to_record)).collect();
+                (version, head)
+            },
+        );
         self.tiers[tier].insert(start, sums.collect());
         true
     }
@@ -189,7 +197,7 @@ impl ModelHistory {
             return None;
         }
         let whole = !holes.touch(end - scale..end);
-        let arm = |(version, Added { head, service, labels, matured, series }): (u32, Added)| {
+        let arm = |(version, Added { head, service, labels, scores, matured, series }): (u32, Added)| {
             let version = VersionIndex { model, version };
             let cells = widths(watch, version);
             ArmWindow {
@@ -200,6 +208,7 @@ impl ModelHistory {
                 mixed_roles: head.mixed,
                 service,
                 labels,
+                scores,
                 matured,
                 series: series
                     .into_iter()

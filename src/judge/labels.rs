@@ -12,7 +12,7 @@ use crate::tally::labels::Confusion;
 use std::cmp::Reverse;
 
 /// The level of the intervals that reports show: they miss the true value once in twenty times.
-const ALPHA: f64 = 0.05;
+pub(super) const ALPHA: f64 = 0.05;
 /// Classes of an output that a report shows at most.
 pub const MAX_CLASSES: usize = 16;
 
@@ -142,6 +142,6 @@ fn ratio(estimate: Estimate) -> RatioReport {
     RatioReport { value: estimate.value, lower: estimate.lower, upper: estimate.upper }
 }
 
-fn apart(estimate: Estimate) -> DifferenceReport {
+pub(super) fn apart(estimate: Estimate) -> DifferenceReport {
     DifferenceReport { value: estimate.value, lower: estimate.lower, upper: estimate.upper }
 }

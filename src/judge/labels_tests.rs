@@ -7,17 +7,20 @@ use super::window::ModelWindow;
 use super::*;
 use crate::baseline::{Baseline, BaselineSeries, Rollout, VersionIndex, Watch, WatchedModel};
 use crate::cells::{Categories, Grid};
-use crate::decode::{Accepted, Column, LabelPair, Served, Table};
+use crate::decode::{Accepted, Column, LabelPair, ScorePair, Served, Table};
 use crate::event::{EventTime, ModelId, NO_UNIT, Outcome, SeriesKind, SeriesOf};
 use crate::tally::Tally;
 use crate::tally::labels::Labels;
 use crate::tally::record::{LabelCounts, PaneRecord};
+use crate::tally::scores::Scores;
 use crate::tally::tests::{PANE_MS, source, stamp, start};
 use arrow::array::{DictionaryArray, Float64Array, Int64Array, StringArray, UInt8Array, UInt16Array};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const VERSION: VersionIndex = VersionIndex { model: 0, version: 0 };
+/// The place of `score` among the fixture's series.
+const SCORE: u32 = 4;
 /// The place of `class` among the fixture's series; its cells are legit, fraud, other and unseen.
 const CLASS: u32 = 5;
 
@@ -33,13 +36,25 @@ fn class_and_label(time: i64) -> (u16, Option<u16>) {
     (class, (n % 4 != 0).then_some(label))
 }
 
+/// The score and the label of the event at `time`: `None`, it has none; `Some(None)`, it is unusable.
+fn score_and_label(time: i64) -> (f64, Option<Option<bool>>) {
+    let n = time / 100;
+    let score = (n * 37 % 101) as f64 / 100.0;
+    let truth = (n % 9 != 0).then_some((n * 53 % 97) as f64 / 97.0 < score);
+    (score, (n % 4 != 1).then_some(truth))
+}
+
+fn bucket(time: i64) -> u8 {
+    (time / 100 % (i64::from(NO_UNIT) + 1)) as u8
+}
+
 fn feed(tally: &mut Tally, times: &[i64]) {
     for time in times {
         let accepted = Accepted {
             version: VERSION,
             role: None,
             time: EventTime(*time),
-            unit: NO_UNIT,
+            unit: bucket(*time),
             served: Served::default(),
             moves_watermark: true,
             foreign_namespace: false,
@@ -54,17 +69,23 @@ fn feed(tally: &mut Tally, times: &[i64]) {
         let (predicted, label) = class_and_label(*time);
         label.map(|truth| LabelPair { row: row as u32, series: CLASS, predicted, truth: Some(truth) })
     };
+    let scores: Vec<f64> = times.iter().map(|time| score_and_label(*time).0).collect();
+    let score_pair = |(row, time): (usize, &i64)| {
+        let (score, label) = score_and_label(*time);
+        label.map(|truth| ScorePair { row: row as u32, series: SCORE, score, truth })
+    };
     let table = Table {
         version: VERSION,
         of: SeriesOf::Prediction,
         times: Int64Array::from(times.to_vec()),
-        units: UInt8Array::from(vec![NO_UNIT; times.len()]),
+        units: UInt8Array::from(times.iter().map(|time| bucket(*time)).collect::<Vec<u8>>()),
         columns: vec![
-            Column { array: Arc::new(Float64Array::from(vec![0.5; times.len()])), type_errors: vec![] },
+            Column { array: Arc::new(Float64Array::from(scores)), type_errors: vec![] },
             Column { array: Arc::new(array), type_errors: vec![] },
         ],
         labels: times.iter().enumerate().filter_map(pair).collect(),
         joins: Default::default(),
+        scores: times.iter().enumerate().filter_map(score_pair).collect(),
     };
     tally.count(&[table]).expect("the columns fit");
 }
@@ -88,6 +109,16 @@ fn expected(watch: &Watch, from: i64, to: i64) -> Labels {
     let mut labels = Labels::default();
     assert!(labels.add(watch.version(VERSION), &[counts]));
     labels
+}
+
+fn expected_scores(watch: &Watch, from: i64, to: i64) -> Scores {
+    let mut scores = Scores::default();
+    for time in (from..to).step_by(100) {
+        if let (score, Some(truth)) = score_and_label(time) {
+            scores.note(watch.version(VERSION), SCORE as usize, bucket(time), score, truth);
+        }
+    }
+    scores
 }
 
 /// 40 s of events, those of second 20 two seconds late; the judge is replaced at its state three times.
@@ -128,11 +159,15 @@ fn windows_and_stored_panes_hold_the_labels_of_their_time_also_late_and_after_a_
     for ((scale, end), live) in &newest {
         let wanted = expected(&watch, live.start.0, *end);
         assert_eq!(live.arms[0].labels, wanted, "scale {scale}, end {end}");
+        let scores = expected_scores(&watch, live.start.0, *end);
+        // They are too long to be shown.
+        assert!(live.arms[0].scores == scores, "scale {scale}, end {end}");
         let parts = cover(live.start, live.end, PANE_MS);
         let records = stored.values().filter(|record| parts.contains(&(record.panes, record.start)));
         let records: Vec<PaneRecord> = records.cloned().collect();
         let (again, left_out) = window(&watch, 0, (live.start, live.end, PANE_MS), &records);
         assert_eq!((&again.arms[0].labels, left_out), (&wanted, 0), "scale {scale}, end {end}");
+        assert!(again.arms[0].scores == scores, "scale {scale}, end {end}");
     }
     let of_scale = |scale: u32| newest.keys().filter(|key| key.0 == scale).count();
     assert_eq!([1, 4, 16].map(of_scale), [39, 36, 6]);

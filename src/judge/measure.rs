@@ -9,6 +9,7 @@ use super::labels::{self, OutputLabels};
 use super::plan::{MeasurePlan, SeriesPlan, Usual, VersionPlan};
 use super::rates::{self, RateMeasurement};
 use super::report::{KsReport, MeasuredOf, PsiReport, QuantilesReport, Reference, WassersteinReport};
+use super::scores::{self, ScoreMeasurement};
 use super::service::Service;
 use super::verdict;
 use super::window::{ArmWindow, ModelWindow, SeriesCounts};
@@ -42,6 +43,8 @@ pub struct ArmMeasurement {
     pub service: Service,
     /// Its outputs whose answers have labels.
     pub labels: Vec<OutputLabels>,
+    /// Its numeric outputs whose answers have labels.
+    pub scores: Vec<ScoreMeasurement>,
     /// The canary's inputs and answers beside stable's, for the policy. Only on the canary's measurement,
     /// and only when stable is in the window too.
     pub differences: Option<ArmDifferences>,
@@ -113,6 +116,7 @@ pub struct RareCategory {
 /// cannot be compared with anything.
 pub fn measure(plan: &MeasurePlan, window: &ModelWindow, dispersion: &Dispersion) -> Vec<ArmMeasurement> {
     let arms = arms::resolve(plan.watched(), window);
+    let joined = plan.watched().labels.is_some();
     let total: u64 = window.arms.iter().map(ArmWindow::events).sum();
     let measure_arm = |(position, arm): (usize, &ArmWindow)| {
         let version = plan.versions.get(arm.version.version as usize)?;
@@ -138,7 +142,8 @@ pub fn measure(plan: &MeasurePlan, window: &ModelWindow, dispersion: &Dispersion
             revision: arm.revision,
             series,
             service: arm.service.clone(),
-            labels: labels::of_arm(arm, plan.watched().labels.is_some()),
+            labels: labels::of_arm(arm, joined),
+            scores: scores::of_arm(arm, joined),
             differences: stable.map(|stable| differences::of_arms((version, arm), stable, inputs)),
         })
     };

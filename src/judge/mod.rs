@@ -32,6 +32,7 @@ pub mod rates;
 pub mod report;
 pub mod self_check;
 pub mod service;
+pub mod scores;
 mod sources;
 mod state;
 mod state_record;
@@ -53,6 +54,8 @@ mod fuzz_tests;
 mod merge_tests;
 #[cfg(test)]
 mod labels_tests;
+#[cfg(test)]
+mod scores_tests;
 #[cfg(test)]
 mod stored_tests;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::tally::checked::{MAX_COUNT, add_counts_up};
 use crate::tally::labels::Labels;
 use crate::tally::of_from_number;
 use crate::tally::record::{Counts, Delta, RoleCount};
+use crate::tally::scores::Scores;
 use std::collections::BTreeMap;
 
 /// One version's counts in an open pane.
@@ -18,6 +19,7 @@ pub(super) struct ArmCounts {
     pub(super) unset: u64,
     pub(super) service: Service,
     pub(super) labels: Labels,
+    pub(super) scores: Scores,
     /// One for each watched series, once a delta of it came.
     pub(super) series: Vec<Option<SeriesCounts>>,
 }
@@ -44,6 +46,7 @@ impl OpenPane {
             let dense: usize = arm.series.iter().flatten().map(counts).sum();
             256 + arm.service.bytes()
                 + arm.labels.bytes()
+                + arm.scores.bytes()
                 + arm.series.len() * size_of::<Option<SeriesCounts>>()
                 + dense
         };
@@ -153,7 +156,8 @@ impl ArmCounts {
         self.canary = add_counts_up(self.canary, roles.canary);
         self.unset = add_counts_up(self.unset, roles.unset);
         let labels = self.labels.add(watched, &roles.labels);
-        roles.service.as_ref().is_none_or(|counts| self.service.add(counts)) && labels
+        let scores = self.scores.add(watched, &roles.scores);
+        roles.service.as_ref().is_none_or(|counts| self.service.add(counts)) && labels && scores
     }
 }
 

@@ -101,6 +101,9 @@ pub struct Report {
     /// How right its answers were, for each output that came with labels.
     #[serde(default)]
     pub labels: Vec<LabelReport>,
+    /// How well its scores told what was true, for each numeric output that came with labels.
+    #[serde(default)]
+    pub scores: Vec<ScoreReport>,
     /// The largest PSI of a feature against the baseline; `null` when none could be measured.
     pub feature_drift_score: Option<f64>,
     /// The largest PSI of a prediction output against the baseline; `null` when none could be measured.
@@ -271,11 +274,11 @@ pub struct RatioReport {
     pub upper: f64,
 }
 
-/// A difference of two shares, -1 to 1, with the interval that misses the true one once in twenty times.
+/// A difference of two numbers from 0 to 1, with the interval that misses the true one once in twenty times.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct DifferenceReport {
     pub value: f64,
-    /// Newcombe's interval, of Wilson's intervals of both shares (statistics.md §6).
+    /// By Newcombe's rule, of the intervals of both (statistics.md §6).
     pub lower: f64,
     pub upper: f64,
 }
@@ -308,6 +311,60 @@ pub struct LabelReport {
     pub macro_f1: Option<f64>,
     /// The classes that occurred or were predicted most often, at most 16, in the baseline's order.
     pub classes: Vec<ClassReport>,
+}
+
+/// How well the scores of a numeric output told what was true, of those whose label is known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScoreReport {
+    /// The key in `predictions` and `labels`.
+    pub output: String,
+    /// As in [`LabelReport`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
+    /// As in [`LabelReport`].
+    pub answers: u64,
+    /// Those of them that have a usable label.
+    pub labelled: u64,
+    /// Labelled ones that came true.
+    pub positives: u64,
+    /// Labels of another type than a truth value, 1 or 0.
+    pub unusable: u64,
+    /// `null` unless some came true and some did not.
+    pub auc: Option<AucReport>,
+    /// Of a canary: its AUC less stable's in the same window; `null` where either has no interval.
+    pub auc_difference: Option<DifferenceReport>,
+    /// `null` where a labelled score is no probability: below 0 or above 1.
+    pub brier: Option<BrierReport>,
+    /// Of a canary: its Brier score less stable's in the same window; `null` where either has no interval.
+    pub brier_difference: Option<DifferenceReport>,
+}
+
+/// The area under the ROC curve: P(what came true has a higher score than what did not) + ½·P(both have the same),
+/// `Σ_c p⁺_c·(P⁻_{<c} + ½p⁻_c)` over rank cells c of at most 32 cuts (statistics.md §1.4). 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct AucReport {
+    pub value: f64,
+    /// The interval that misses the true one once in twenty times, by the jackknife over the buckets that units are
+    /// spread over ([`crate::stats::labelled::jackknife`]), so that events of one unit may be alike, and half of
+    /// `bracket` at either end. `null` where less than half of the buckets have labelled scores, as when events name no
+    /// units, or all agree.
+    pub lower: Option<f64>,
+    pub upper: Option<f64>,
+    /// `Σ p⁺_c·p⁻_c` over the gaps between cuts, inside of which the order of scores is not known: the exact AUC of the
+    /// labelled scores is within half of it from `value`. `null`: it is `value`.
+    pub bracket: Option<f64>,
+}
+
+/// The Brier score `Σ(p − y)²/n` of labelled probabilities p, y = 1 for what came true, else 0. 0 (certain and right) to
+/// 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct BrierReport {
+    pub value: f64,
+    /// As of [`AucReport`], without a bracket: squares are summed exactly.
+    pub lower: Option<f64>,
+    pub upper: Option<f64>,
 }
 
 /// One class of an output against all others.

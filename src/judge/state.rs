@@ -57,6 +57,7 @@ pub(super) fn arm_records(
         service: arm.service.clone(),
         labels: arm.labels.clone(),
         matured: arm.matured.clone(),
+        scores: arm.scores.clone(),
         ..RoleCount::default()
     };
     let mut records = vec![PaneRecord { of: 2, roles: Some(roles), ..head.clone() }];
@@ -238,6 +239,7 @@ impl Judge {
             arm.service = roles.service.clone();
             arm.labels = roles.labels.clone();
             arm.matured = roles.matured.clone();
+            arm.scores = roles.scores.clone();
         }
         // A pane of missing offsets holds no series; one with data has a place for each.
         if record.filled > 0 {

@@ -65,6 +65,7 @@ pub fn window(
                 left_out += u64::from(!roles.service.as_ref().is_none_or(|counts| arm.service.add(counts)));
                 let watched = watch.version(version);
                 left_out += u64::from(!arm.labels.add(watched, &roles.labels));
+                left_out += u64::from(!arm.scores.add(watched, &roles.scores));
                 let matured = roles.matured.as_ref();
                 let fits = matured.is_none_or(|counts| Matured::join(&mut arm.matured, watched, counts));
                 left_out += u64::from(!fits);

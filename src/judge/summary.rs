@@ -3,6 +3,7 @@
 use super::labels::{self, Labelled};
 use super::measure::{ArmMeasurement, SeriesMeasurement, ratio};
 use super::report::{EffectReport, MeasuredOf, Reference, Report, SeriesReport, Severity, Verdict, Window};
+use super::scores;
 use super::streaks::{Streak, Streaks};
 use super::verdict::{Excess, Judgement, Level, VerdictRules};
 use super::window::ModelWindow;
@@ -75,6 +76,7 @@ fn build_report(
             let stable = stable.filter(|_| arm.role == Some(Role::Canary));
             labels::report(own, stable.and_then(|stable| labelled(watched, stable)))
         }),
+        scores: scores::report(watched, arm, stable.filter(|_| arm.role == Some(Role::Canary))),
         feature_drift_score: largest_psi(&arm.series, MeasuredOf::Feature),
         prediction_drift_score: largest_psi(&arm.series, MeasuredOf::Prediction),
         threshold: rules.psi_of_drift(),

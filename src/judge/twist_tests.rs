@@ -4,7 +4,8 @@ use crate::event::fuzz::{damage, edge};
 use crate::judge::{MergeState, OffsetRange, PaneRange};
 use crate::tally::checked::MAX_COUNT;
 use crate::tally::record::{
-    Counts, Delta, Joins, Marker, OutcomeCount, PaneRecord, RoleCount, SourceRange, TallyBody, TallyRecord,
+    Counts, Delta, Joins, Marker, OutcomeCount, PaneRecord, RoleCount, ScoreCounts, SourceRange, TallyBody,
+    TallyRecord,
 };
 use fastrand::Rng;
 use prost::Message;
@@ -89,7 +90,7 @@ fn twist_delta(random: &mut Rng, delta: &mut Delta) {
 }
 
 fn twist_joins(random: &mut Rng, joins: &mut Joins) {
-    match random.u8(..9) {
+    match random.u8(..10) {
         0 => joins.range_id = random.u8(..9).to_string(),
         1 => name(random, &mut joins.version),
         2 => name(random, &mut joins.output),
@@ -98,6 +99,7 @@ fn twist_joins(random: &mut Rng, joins: &mut Joins) {
         5 => joins.pane_len = near(random, joins.pane_len),
         6 => joins.answers.iter_mut().chain(&mut joins.labels).for_each(|cell| *cell = random.u32(..)),
         7 => joins.answered.push(random.u64(..)),
+        8 => joins.scores.iter_mut().for_each(|score| *score = f64::from_bits(random.u64(..))),
         _ => {
             joins.labelled.extend([0, u64::MAX, random.u64(..)]);
             joins.labels.extend([0, 1, random.u32(..4)]);
@@ -123,13 +125,37 @@ fn twist_range(random: &mut Rng, range: &mut SourceRange) {
     }
 }
 
+fn twist_scores(random: &mut Rng, scores: &mut ScoreCounts) {
+    match random.u8(..8) {
+        // As many as there may be, all of them wrong.
+        0 => {
+            let bucket = random.u64(..33);
+            scores.cells = vec![14 * bucket, MAX_COUNT - random.u64(..3)];
+            scores.probabilities = vec![bucket, scores.cells[1]];
+            scores.squares = (i128::from(scores.cells[1]) << 62).to_le_bytes().to_vec();
+        }
+        1 => name(random, &mut scores.output),
+        2 => scores.grid_hash ^= 1,
+        3 => scores.cells = (0..random.usize(..9)).map(|_| count(random)).collect(),
+        4 => scores.probabilities = (0..random.usize(..5)).map(|_| count(random)).collect(),
+        5 => scores.squares = (0..random.usize(..49)).map(|_| random.u8(..)).collect(),
+        6 => scores.unusable = count(random),
+        _ => scores.cells.push(edge(random) as u64),
+    }
+}
+
 fn twist_roles(random: &mut Rng, roles: &mut RoleCount) {
-    match random.u8(..5) {
+    match random.u8(..7) {
         0 => roles.pane_start = near(random, roles.pane_start),
         1 => roles.stable = count(random),
         2 => roles.canary = count(random),
         3 => roles.unset = count(random),
-        _ => name(random, &mut roles.version),
+        4 => name(random, &mut roles.version),
+        5 => {
+            let twice = roles.scores.first().cloned();
+            roles.scores.extend(twice);
+        }
+        _ => roles.scores.iter_mut().for_each(|scores| twist_scores(random, scores)),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::baseline::VersionIndex;
 use crate::cells::{Sums, UNIT_CELLS};
 use crate::event::EventTime;
 use crate::tally::labels::Labels;
+use crate::tally::scores::Scores;
 
 /// The dense counts of one series over a window.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -49,6 +50,8 @@ pub struct ArmWindow {
     /// Where labels are joined: answers of earlier panes that matured when the window's panes closed, in a steady
     /// stream those of the window of its length that ended a horizon earlier.
     pub matured: Option<Matured>,
+    /// Those of numeric outputs.
+    pub scores: Scores,
     /// One for each watched series of the version, in its order.
     pub series: Vec<SeriesCounts>,
     /// Panes of the window that hold data of this version.

@@ -100,6 +100,7 @@ mod tests {
             series: Vec::new(),
             service: None,
             labels: Vec::new(),
+            scores: Vec::new(),
             feature_drift_score: None,
             prediction_drift_score: None,
             threshold: 0.25,

@@ -33,9 +33,9 @@ const DECODER_FACTOR: usize = 17;
 const ENCODED_CELL: usize = 4;
 /// One drift gauge: the sample, its labels, and the memory of having exported it.
 const GAUGE: usize = 1_024;
-/// Gauges of a series: seven statistics, four scales, two references; and accuracy and coverage of an output's labels
-/// at each scale.
-const GAUGES_PER_SERIES: usize = 64;
+/// Gauges of a series: seven statistics, four scales, two references; and AUC, Brier score and coverage of an output's
+/// labels at each scale (accuracy and coverage where it is no number).
+const GAUGES_PER_SERIES: usize = 68;
 /// A rollout's evidence of one series: two numbers for each of up to 300 cells, and what goes with them.
 const EVIDENCE_PER_SERIES: usize = 6 * 1_024;
 /// An answer or a label that waits to be joined: its request, its cell, and its share of a search tree's nodes.

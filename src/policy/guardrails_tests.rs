@@ -13,6 +13,7 @@ use crate::judge::report::Report;
 use crate::judge::verdict::{Budget, BudgetConfig, VerdictRules};
 use crate::judge::window::ArmWindow;
 use crate::tally::labels::Labels;
+use crate::tally::scores::Scores;
 use fastrand::Rng;
 use std::collections::BTreeMap;
 
@@ -119,7 +120,8 @@ fn mature(
     waiting.insert((arm.version.version, number), labels);
     let of = EventTime(start.0 - HORIZON * 60_000);
     let labels = waiting.remove(&(arm.version.version, number - HORIZON));
-    arm.matured = labels.map(|labels| Matured { start: of, end: EventTime(of.0 + 60_000), labels });
+    let end = EventTime(of.0 + 60_000);
+    arm.matured = labels.map(|labels| Matured { start: of, end, labels, scores: Scores::default() });
 }
 
 #[test]

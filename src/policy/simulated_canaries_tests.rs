@@ -163,6 +163,7 @@ impl World {
             service: Default::default(),
             labels: Default::default(),
             matured: None,
+            scores: Default::default(),
             series: counts,
             panes: 1,
             complete: true,

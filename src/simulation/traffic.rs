@@ -84,6 +84,7 @@ impl Event {
             }],
             labels: Vec::new(),
             joins: Default::default(),
+            scores: Vec::new(),
         }
     }
 }

@@ -108,11 +108,13 @@ fn check_delta(delta: &Delta) -> Result<(), RecordError> {
     delta.counts.as_ref().map_or(Ok(()), check_counts)
 }
 
-/// One cell for every request.
+/// One cell for every request, or one score and one bucket.
 fn check_joins(joins: &Joins) -> Result<(), RecordError> {
     demand(is_time(joins.pane_start) && is_time(joins.pane_len), "pane")?;
-    let [answers, labels] = [&joins.answers, &joins.labels].map(Vec::len);
-    demand(joins.answered.len() == answers && joins.labelled.len() == labels, "requests")
+    let (answers, scores) = (joins.answers.len(), joins.scores.len());
+    demand(answers == 0 || scores == 0, "answers")?;
+    demand(joins.answered.len() == answers + scores && joins.buckets.len() == scores, "requests")?;
+    demand(joins.labelled.len() == joins.labels.len(), "requests")
 }
 
 /// Every row is in a cell, missing, of another type, or not a number.

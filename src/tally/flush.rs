@@ -162,6 +162,7 @@ impl Tally {
             service: pane.service.record(),
             labels: pane.labels.record(self.watch.version(version)),
             matured: None,
+            scores: pane.scores.record(self.watch.version(version)),
         }
     }
 

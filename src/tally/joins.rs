@@ -2,13 +2,13 @@
 
 use super::record::Joins;
 use crate::baseline::{WatchedModel, WatchedVersion};
-use crate::decode::{JoinAnswer, JoinLabel};
+use crate::decode::{Answer, JoinLabel};
 use std::collections::BTreeMap;
 
-/// Requests in one record: some 300 KiB, and Kafka takes a MiB.
+/// Requests in one record: at most some 600 KiB, and Kafka takes a MiB.
 const MAX_REQUESTS: usize = 1 << 15;
 /// What a request is held with here.
-pub(super) const REQUEST_BYTES: usize = 16;
+pub(super) const REQUEST_BYTES: usize = 32;
 
 /// Of one version and pane since the last flush.
 #[derive(Debug, Default)]
@@ -18,12 +18,19 @@ pub(super) struct PaneJoins(BTreeMap<u32, OutputJoins>);
 struct OutputJoins {
     /// Hash of the request, and a cell.
     answers: Vec<(u64, u16)>,
+    /// Of numeric outputs: hash of the request, the number, and the bucket of the event's unit.
+    scores: Vec<(u64, f64, u8)>,
     labels: Vec<(u64, Option<u16>)>,
 }
 
 impl PaneJoins {
-    pub(super) fn note_answer(&mut self, answer: &JoinAnswer) {
-        self.0.entry(answer.series).or_default().answers.push((answer.request, answer.predicted));
+    /// Notes an answer of the output at `place`, of an event whose unit is in `bucket`.
+    pub(super) fn note_answer(&mut self, place: u32, request: u64, answer: Answer, bucket: u8) {
+        let output = self.0.entry(place).or_default();
+        match answer {
+            Answer::Cell(cell) => output.answers.push((request, cell)),
+            Answer::Score(score) => output.scores.push((request, score, bucket)),
+        }
     }
 
     pub(super) fn note_label(&mut self, label: &JoinLabel) {
@@ -47,11 +54,17 @@ impl PaneJoins {
 
 impl OutputJoins {
     fn records(&self, head: Joins) -> impl Iterator<Item = Joins> + '_ {
-        let of_labels = head.clone();
+        let (of_scores, of_labels) = (head.clone(), head.clone());
         let answers = self.answers.chunks(MAX_REQUESTS).map(move |part| Joins {
             answered: part.iter().map(|(request, _)| *request).collect(),
             answers: part.iter().map(|(_, cell)| u32::from(*cell)).collect(),
             ..head.clone()
+        });
+        let scores = self.scores.chunks(MAX_REQUESTS).map(move |part| Joins {
+            answered: part.iter().map(|(request, ..)| *request).collect(),
+            scores: part.iter().map(|(_, score, _)| *score).collect(),
+            buckets: part.iter().map(|(.., bucket)| *bucket).collect(),
+            ..of_scores.clone()
         });
         let number = |truth: Option<u16>| truth.map_or(0, |cell| u32::from(cell) + 1);
         let labels = self.labels.chunks(MAX_REQUESTS).map(move |part| Joins {
@@ -59,7 +72,7 @@ impl OutputJoins {
             labels: part.iter().map(|(_, truth)| number(*truth)).collect(),
             ..of_labels.clone()
         });
-        answers.chain(labels)
+        answers.chain(scores).chain(labels)
     }
 }
 

@@ -16,6 +16,7 @@ mod partition;
 #[cfg(test)]
 pub(crate) mod planted;
 pub mod record;
+pub mod scores;
 mod service;
 mod source;
 
@@ -30,10 +31,11 @@ use crate::baseline::{VersionIndex, Watch, WatchedModel, WatchedSeries, WatchedV
 use crate::cells::{
     CellCounts, CountError, Grid, SPANS, Scratch, Sums, UNIT_CELLS, UnitCounts, UnitRows, count_column,
 };
-use crate::decode::{Accepted, LabelPair, Table};
+use crate::decode::{Accepted, JoinAnswer, LabelPair, ScorePair, Table};
 use crate::event::{EventTime, Outcome, Role, SeriesOf};
 use joins::{PaneJoins, REQUEST_BYTES};
 use labels::Labels;
+use scores::Scores;
 use service::ServiceTally;
 use source::SourceProgress;
 use std::collections::BTreeMap;
@@ -52,6 +54,7 @@ struct PaneCounts {
     unset: u64,
     service: ServiceTally,
     labels: Labels,
+    scores: Scores,
 }
 
 /// Counts of one series: cells and what does not stand in them.
@@ -196,10 +199,11 @@ impl Tally {
     }
 
     fn note_joins(&mut self, table: &Table) {
-        let times = table.times.values();
-        for answer in &table.joins.answers {
-            let Some(time) = times.get(answer.row as usize) else { continue };
-            self.joins(table.version, EventTime(*time)).note_answer(answer);
+        let (times, units) = (table.times.values(), table.units.values());
+        for JoinAnswer { row, request, series, answer } in &table.joins.answers {
+            let row = *row as usize;
+            let Some((time, bucket)) = times.get(row).zip(units.get(row)) else { continue };
+            self.joins(table.version, EventTime(*time)).note_answer(*series, *request, *answer, *bucket);
         }
         for label in &table.joins.labels {
             self.joins(table.version, EventTime(label.time)).note_label(label);
@@ -249,6 +253,11 @@ impl Tally {
         if result.is_ok() {
             let labels = labels_within(&table.labels, &rows);
             labels.iter().for_each(|pair| counts.labels.note(watched, pair));
+            for pair in scores_within(&table.scores, &rows) {
+                let ScorePair { row, series, score, truth } = *pair;
+                let bucket = table.units.value(row as usize);
+                counts.scores.note(watched, series as usize, bucket, score, truth);
+            }
         }
         self.scratch = scratch;
         result
@@ -312,6 +321,7 @@ pub fn pane_bytes(version: &WatchedVersion) -> usize {
     };
     256 + ServiceTally::BYTES
         + Labels::most_bytes(version)
+        + Scores::most_bytes(version)
         + version.series.iter().map(of_series).sum::<usize>()
 }
 
@@ -330,6 +340,12 @@ fn labels_within<'a>(labels: &'a [LabelPair], rows: &std::ops::Range<usize>) -> 
     let from = labels.partition_point(|pair| (pair.row as usize) < rows.start);
     let to = labels.partition_point(|pair| (pair.row as usize) < rows.end);
     &labels[from..to]
+}
+
+fn scores_within<'a>(scores: &'a [ScorePair], rows: &std::ops::Range<usize>) -> &'a [ScorePair] {
+    let from = scores.partition_point(|pair| (pair.row as usize) < rows.start);
+    let to = scores.partition_point(|pair| (pair.row as usize) < rows.end);
+    &scores[from..to]
 }
 
 /// The number a series' kind has in tally records.

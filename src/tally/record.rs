@@ -77,16 +77,22 @@ pub struct Joins {
     /// Milliseconds.
     #[prost(int64, tag = "8")]
     pub pane_len: i64,
-    /// Requests that were answered without a label, and the cells of their answers.
+    /// Requests that were answered without a label, and the cells of their answers (of numeric outputs: see `scores`).
     #[prost(fixed64, repeated, tag = "9")]
     pub answered: Vec<u64>,
     #[prost(uint32, repeated, tag = "10")]
     pub answers: Vec<u32>,
-    /// Requests whose label came, and the cells of the labels plus one; 0: of another type than the output.
+    /// Requests whose label came, and the cells of the labels plus one (of numeric outputs: 1 false, 2 true); 0: of
+    /// another type than the output.
     #[prost(fixed64, repeated, tag = "11")]
     pub labelled: Vec<u64>,
     #[prost(uint32, repeated, tag = "12")]
     pub labels: Vec<u32>,
+    /// Of numeric outputs: the answers, and the buckets of their units (32: none).
+    #[prost(double, repeated, tag = "13")]
+    pub scores: Vec<f64>,
+    #[prost(bytes, tag = "14")]
+    pub buckets: Vec<u8>,
 }
 
 /// The counts of one series over some stretch of event time. All fields add.
@@ -212,6 +218,9 @@ pub struct RoleCount {
     /// In `tidegate.panes`: the answers of earlier panes for whose labels nobody waits any longer.
     #[prost(message, optional, tag = "10")]
     pub matured: Option<MaturedCounts>,
+    /// The labels of numeric outputs, likewise.
+    #[prost(message, repeated, tag = "11")]
+    pub scores: Vec<ScoreCounts>,
 }
 
 /// Answers of a version that had their time to be labelled. All fields but the first two add.
@@ -225,6 +234,8 @@ pub struct MaturedCounts {
     /// Their labels, beside them or joined.
     #[prost(message, repeated, tag = "3")]
     pub labels: Vec<LabelCounts>,
+    #[prost(message, repeated, tag = "4")]
+    pub scores: Vec<ScoreCounts>,
 }
 
 /// Answers of one categorical or boolean output that came with their label. All fields but the first two add.
@@ -246,6 +257,33 @@ pub struct LabelCounts {
     pub unusable: u64,
     /// Of matured answers: those without a label.
     #[prost(uint64, tag = "6")]
+    pub unlabelled: u64,
+}
+
+/// Answers of one numeric output that came with their label, a truth value. All fields but the first two add.
+#[derive(Clone, PartialEq, Message)]
+pub struct ScoreCounts {
+    #[prost(string, tag = "1")]
+    pub output: String,
+    /// Of the cuts that scores are counted on, at most 32 of the output's grid ([`crate::baseline::ScoreGrid`]).
+    #[prost(fixed64, tag = "2")]
+    pub grid_hash: u64,
+    /// By bucket of the unit (32, and one more without a unit), truth (0: false, 1: true) and rank cell of the score
+    /// (2k + 1 of k cuts), at (bucket * 2 + truth) * cells + cell; run-length coded as in `Counts`.
+    #[prost(uint64, repeated, tag = "3")]
+    pub cells: Vec<u64>,
+    /// Of them, scores from 0 to 1, by bucket; run-length coded likewise.
+    #[prost(uint64, repeated, tag = "4")]
+    pub probabilities: Vec<u64>,
+    /// The sums of the squared errors of those, in units of 2^-62, 16 bytes each (two's complement, little-endian), of
+    /// the buckets that have any.
+    #[prost(bytes, tag = "5")]
+    pub squares: Vec<u8>,
+    /// Labels of another type than a truth value, one or zero.
+    #[prost(uint64, tag = "6")]
+    pub unusable: u64,
+    /// Of matured answers: those without a label.
+    #[prost(uint64, tag = "7")]
     pub unlabelled: u64,
 }
 

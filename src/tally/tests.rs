@@ -109,6 +109,7 @@ pub(crate) fn feed(tally: &mut Tally, partition: i32, events: &[Event]) {
             }],
             labels: Vec::new(),
             joins: Default::default(),
+            scores: Vec::new(),
         };
         tally.count(&[table]).expect("the column fits");
     }

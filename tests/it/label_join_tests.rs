@@ -19,17 +19,28 @@ fn label(n: usize) -> Option<(&'static str, i64)> {
     (n % 5 < 3).then_some((truth, delay))
 }
 
+/// What is foretold, and whether it comes true: for high scores more often.
+fn score(n: usize) -> f64 {
+    (n % 100) as f64 / 100.0
+}
+
+fn came_true(n: usize) -> bool {
+    (n * 7919 % 100) as f64 / 100.0 < score(n)
+}
+
 fn prediction(n: usize, time: i64) -> String {
     format!(
-        r#"{{"request_id":"request-{n}","model":"m","model_version":"v1","timestamp":{time},"features":{{"x":{}}},"predictions":{{"class":"{}"}}}}"#,
+        r#"{{"request_id":"request-{n}","model":"m","model_version":"v1","timestamp":{time},"features":{{"x":{}}},"predictions":{{"class":"{}","score":{}}}}}"#,
         n % 8,
-        CLASSES[n % 3]
+        CLASSES[n % 3],
+        score(n)
     )
 }
 
 fn label_event(n: usize, time: i64, truth: &str) -> String {
     format!(
-        r#"{{"request_id":"request-{n}","model":"m","model_version":"v1","timestamp":{time},"labels":{{"class":"{truth}"}}}}"#
+        r#"{{"request_id":"request-{n}","model":"m","model_version":"v1","timestamp":{time},"labels":{{"class":"{truth}","score":{}}}}}"#,
+        came_true(n)
     )
 }
 
@@ -45,9 +56,9 @@ fn events(start: i64) -> Vec<(i64, String)> {
     events
 }
 
-/// Of each pane: answers, labelled ones, right ones.
-fn expected(start: i64) -> BTreeMap<i64, [u64; 3]> {
-    let mut panes: BTreeMap<i64, [u64; 3]> = BTreeMap::new();
+/// Of each pane: answers, labelled ones, right ones, scores that came true.
+fn expected(start: i64) -> BTreeMap<i64, [u64; 4]> {
+    let mut panes: BTreeMap<i64, [u64; 4]> = BTreeMap::new();
     for n in 0..REQUESTS {
         let pane = (n as i64 * STEP).div_euclid(PANE);
         let sum = panes.entry(start / PANE + pane).or_default();
@@ -57,6 +68,7 @@ fn expected(start: i64) -> BTreeMap<i64, [u64; 3]> {
         {
             sum[1] += 1;
             sum[2] += u64::from(truth == CLASSES[n % 3]);
+            sum[3] += u64::from(came_true(n));
         }
     }
     panes
@@ -67,12 +79,20 @@ fn time(text: &serde_json::Value) -> i64 {
     tidegate::event::EventTime::parse_rfc3339(text).expect("RFC 3339").0
 }
 
-/// The labels of a report: the first and one past the last pane of their answers, answers, labelled, right.
-fn found(report: &serde_json::Value) -> Option<(i64, i64, [u64; 3])> {
+/// The labels of a report: the first and one past the last pane of their answers, and the counts of [`expected`].
+fn found(report: &serde_json::Value) -> Option<(i64, i64, [u64; 4])> {
     let labels = report["labels"].as_array().expect("a list").first()?;
     let count = |key: &str| labels[key].as_u64().expect("a count");
     let right = labels["accuracy"]["value"].as_f64().unwrap_or(0.0) * count("labelled") as f64;
-    let counts = [count("answers"), count("labelled"), right.round() as u64];
+    let scores = &report["scores"].as_array().expect("a list")[0];
+    for key in ["output", "positives", "auc", "brier"] {
+        assert!(!scores[key].is_null(), "{report}");
+    }
+    for key in ["answers", "labelled", "start", "end"] {
+        assert_eq!(scores[key], labels[key], "{report}");
+    }
+    let positives = scores["positives"].as_u64().expect("a count");
+    let counts = [count("answers"), count("labelled"), right.round() as u64, positives];
     Some((time(&labels["start"]) / PANE, time(&labels["end"]) / PANE, counts))
 }
 
@@ -80,9 +100,11 @@ fn found(report: &serde_json::Value) -> Option<(i64, i64, [u64; 3])> {
 fn labels_of_their_own_are_joined_once_with_their_panes_also_after_kills() {
     let Some(broker) = Broker::shared() else { return };
     let bench = Bench::new(broker, "label-join", 3);
-    let rows: Vec<Vec<String>> =
-        (0..4_000).map(|row| vec![(row % 8).to_string(), CLASSES[row % 3].to_owned()]).collect();
-    let path = baseline(bench.dir.path(), "m", "v1", &["x", "class"], &rows, &["class"]);
+    let rows: Vec<Vec<String>> = (0..4_000)
+        .map(|row| vec![(row % 8).to_string(), CLASSES[row % 3].to_owned(), score(row).to_string()])
+        .collect();
+    let outputs = ["class", "score"];
+    let path = baseline(bench.dir.path(), "m", "v1", &["x", "class", "score"], &rows, &outputs);
     let bench = bench.model("m", &[("v1", path)], &format!("labels = {{ horizon = \"{HORIZON}s\" }}"));
     let start = (now_ms() - 40_000) / PANE * PANE;
     let events = events(start);
@@ -117,7 +139,7 @@ fn labels_of_their_own_are_joined_once_with_their_panes_also_after_kills() {
         let (from, to) = (time(&report["window"]["start"]) / PANE, time(&report["window"]["end"]) / PANE);
         let wanted = expected
             .range(from - HORIZON..to - HORIZON)
-            .fold([0; 3], |sum, (_, pane)| [sum[0] + pane[0], sum[1] + pane[1], sum[2] + pane[2]]);
+            .fold([0; 4], |sum: [u64; 4], (_, pane)| std::array::from_fn(|at| sum[at] + pane[at]));
         let first = (from - HORIZON).max(start / PANE);
         match found(report) {
             Some(labels) => assert_eq!(labels, (first, to - HORIZON, wanted), "{report}"),

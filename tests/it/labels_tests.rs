@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 type Pairs = BTreeMap<(&'static str, Option<&'static str>), u64>;
 
 const CLASSES: [&str; 3] = ["cat", "dog", "owl"];
+/// Different scores: few enough for each to be a cut, so that the AUC is exact.
+const SCORES: usize = 25;
 
 /// The n-th event: two in three are labelled, every seventh of all wrongly so.
 fn answer(n: usize) -> (&'static str, Option<&'static str>) {
@@ -16,11 +18,20 @@ fn answer(n: usize) -> (&'static str, Option<&'static str>) {
     (CLASSES[n % 3], (n % 5 < 3).then_some(label))
 }
 
+/// The score of the n-th event, and whether what it foretells came true. It is labelled where the class is.
+fn score(n: usize) -> (f64, bool) {
+    let score = (n * 7 % SCORES) as f64 / SCORES as f64;
+    (score, (n * 13 % 23) as f64 / 23.0 < score)
+}
+
 fn event(n: usize, time: i64) -> String {
-    let (class, label) = answer(n);
-    let labels = label.map_or_else(String::new, |label| format!(r#","labels":{{"class":"{label}"}}"#));
+    let ((class, label), (score, truth)) = (answer(n), score(n));
+    let truth = if n.is_multiple_of(2) { truth.to_string() } else { u8::from(truth).to_string() };
+    let labels =
+        label.map_or_else(String::new, |label| format!(r#","labels":{{"class":"{label}","score":{truth}}}"#));
     format!(
-        r#"{{"model":"m","model_version":"v1","timestamp":{time},"features":{{"x":{}}},"predictions":{{"class":"{class}"}}{labels}}}"#,
+        r#"{{"model":"m","model_version":"v1","timestamp":{time},"unit":{},"features":{{"x":{}}},"predictions":{{"class":"{class}","score":{score}}}{labels}}}"#,
+        n % 150,
         n % 8
     )
 }
@@ -72,21 +83,55 @@ fn check(report: &serde_json::Value, pairs: &Pairs) {
     assert!((number(&found["macro_f1"]) - scores.iter().sum::<f64>() / 3.0).abs() < 1e-12, "{found}");
 }
 
+/// AUC over all pairs of a labelled event that came true and one that did not, and Brier score.
+fn auc_and_brier(events: &[usize]) -> (f64, f64) {
+    let labelled = || events.iter().filter(|n| answer(**n).1.is_some()).map(|n| score(*n));
+    let of = |wanted: bool| labelled().filter(move |(_, truth)| *truth == wanted).map(|(score, _)| score);
+    let order =
+        |high: f64, low: f64| f64::from(u8::from(high > low)) + 0.5 * f64::from(u8::from(high == low));
+    let ordered: f64 = of(true).map(|high| of(false).map(|low| order(high, low)).sum::<f64>()).sum();
+    let squares = labelled().map(|(score, truth)| (score - f64::from(u8::from(truth))).powi(2)).sum::<f64>();
+    (ordered / (of(true).count() * of(false).count()) as f64, squares / labelled().count() as f64)
+}
+
+/// Compares a report with what its events say of their scores.
+fn check_scores(report: &serde_json::Value, events: &[usize]) {
+    let found = &report["scores"][0];
+    let labelled = events.iter().filter(|n| answer(**n).1.is_some());
+    let positives = labelled.clone().filter(|n| score(**n).1).count();
+    let counts = ["answers", "labelled", "positives", "unusable"].map(|key| found[key].as_u64());
+    let expected = [events.len(), labelled.count(), positives, 0].map(|count| Some(count as u64));
+    assert_eq!((&found["output"], counts), (&"score".into(), expected), "{report}");
+    let (auc, brier) = auc_and_brier(events);
+    for (found, expected) in [(&found["auc"], auc), (&found["brier"], brier)] {
+        let [value, lower, upper] =
+            ["value", "lower", "upper"].map(|key| found[key].as_f64().expect("units"));
+        assert!(
+            (value - expected).abs() < 1e-12 && lower < value && value < upper,
+            "{found}, not {expected}"
+        );
+    }
+    assert!(found["auc"]["bracket"].is_null(), "{found}");
+}
+
 #[test]
 fn labels_beside_their_answers_are_measured_exactly_also_after_a_kill() {
     let Some(broker) = Broker::shared() else { return };
     let bench = Bench::new(broker, "labels", 3);
-    let rows: Vec<Vec<String>> =
-        (0..4_000).map(|row| vec![(row % 8).to_string(), CLASSES[row % 3].to_owned()]).collect();
-    let path = baseline(bench.dir.path(), "m", "v1", &["x", "class"], &rows, &["class"]);
+    let row = |row: usize| vec![(row % 8).to_string(), CLASSES[row % 3].to_owned(), score(row).0.to_string()];
+    let rows: Vec<Vec<String>> = (0..4_000).map(row).collect();
+    let path = baseline(bench.dir.path(), "m", "v1", &["x", "class", "score"], &rows, &["class", "score"]);
     let bench = bench.model("m", &[("v1", path)], "");
     let start = (now_ms() - 20_000) / 1_000 * 1_000;
     let mut panes: BTreeMap<i64, Pairs> = BTreeMap::new();
+    let mut events_of: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
     let mut produce = |numbers: std::ops::Range<usize>| {
         let events: Vec<String> = numbers
             .map(|n| {
                 let time = start + n as i64 * 2;
-                *panes.entry((time - start) / 1_000).or_default().entry(answer(n)).or_default() += 1;
+                let pane = (time - start) / 1_000;
+                *panes.entry(pane).or_default().entry(answer(n)).or_default() += 1;
+                events_of.entry(pane).or_default().push(n);
                 event(n, time)
             })
             .collect();
@@ -108,8 +153,9 @@ fn labels_beside_their_answers_are_measured_exactly_also_after_a_kill() {
         reports.iter().filter(move |((_, scale, _), _)| *scale == wanted).map(|(_, report)| report).collect()
     };
     let single: Vec<&serde_json::Value> = of_scale(1);
-    for (report, pairs) in single.iter().zip(panes.values()) {
+    for (report, (pairs, events)) in single.iter().zip(panes.values().zip(events_of.values())) {
         check(report, pairs);
+        check_scores(report, events);
     }
     let fourfold: Vec<&serde_json::Value> = of_scale(4);
     for (first, report) in fourfold.iter().take(3).enumerate() {
@@ -118,18 +164,30 @@ fn labels_beside_their_answers_are_measured_exactly_also_after_a_kill() {
             pairs.iter().for_each(|(pair, count)| *sum.entry(*pair).or_default() += count);
         }
         check(report, &sum);
+        let events: Vec<usize> = events_of.values().skip(first).take(4).flatten().copied().collect();
+        check_scores(report, &events);
     }
     let last = panes.values().last().expect("panes");
     let (labelled, right) = sums(last);
-    let gauge = |name: &str| {
+    let gauge = |name: &str, output: &str| {
         replica.metric(&format!(
-        r#"tidegate_model_{name}_ratio{{model="m",model_namespace="default",model_version="v1",output="class",role="",window="1"}}"#
+        r#"tidegate_model_{name}_ratio{{model="m",model_namespace="default",model_version="v1",output="{output}",role="",window="1"}}"#
     ))
     };
-    let expected = (right as f64 / labelled as f64, labelled as f64 / 500.0);
+    let (auc, brier) = auc_and_brier(events_of.values().last().expect("panes"));
+    let (accuracy, coverage) = (right as f64 / labelled as f64, labelled as f64 / 500.0);
+    let expected = [
+        ("accuracy", "class", accuracy),
+        ("labelled", "class", coverage),
+        ("auc", "score", auc),
+        ("brier", "score", brier),
+        ("labelled", "score", coverage),
+    ];
     wait_until(LIMIT, "gauges of the last pane", || {
-        let (accuracy, coverage) = (gauge("accuracy")?, gauge("labelled")?);
-        ((accuracy - expected.0).abs() < 1e-9 && (coverage - expected.1).abs() < 1e-9).then_some(())
+        let shows = |(name, output, value): &(&str, &str, f64)| {
+            gauge(name, output).is_some_and(|found| (found - value).abs() < 1e-9)
+        };
+        expected.iter().all(shows).then_some(())
     });
     assert_eq!(replica.terminate(), Some(0), "{}", replica.log());
 }

@@ -6,9 +6,9 @@ use std::fs;
 use std::path::Path;
 use tidegate::event::{EventTime, Outcome, Role, SeriesKind};
 use tidegate::judge::report::{
-    ClassReport, DifferenceReport, EffectReport, KsReport, LabelReport, LatencyReport, MeasuredOf, PsiReport,
-    QuantileReport, QuantilesReport, RatioReport, Reference, Report, SeriesReport, ServiceReport,
-    ToleranceSource, Verdict, WassersteinReport, Window,
+    AucReport, BrierReport, ClassReport, DifferenceReport, EffectReport, KsReport, LabelReport,
+    LatencyReport, MeasuredOf, PsiReport, QuantileReport, QuantilesReport, RatioReport, Reference, Report,
+    ScoreReport, SeriesReport, ServiceReport, ToleranceSource, Verdict, WassersteinReport, Window,
 };
 use tidegate::policy::action::{Action, ActionOutcome, Alert, Decision, Finding, RolloutRef};
 use tidegate::policy::schema_break::SchemaBreak;
@@ -140,6 +140,19 @@ pub fn report() -> Report {
             accuracy_difference: Some(DifferenceReport { value: -0.02, lower: -0.05, upper: 0.01 }),
             macro_f1: Some(0.9),
             classes: ["fraud", ""].map(class_report).to_vec(),
+        }],
+        scores: vec![ScoreReport {
+            start: Some("2026-01-01T00:00:00Z".to_owned()),
+            end: Some("2026-01-01T00:01:00Z".to_owned()),
+            output: "score".to_owned(),
+            answers: 1_000,
+            labelled: 500,
+            positives: 40,
+            unusable: 2,
+            auc: Some(AucReport { value: 0.9, lower: Some(0.87), upper: None, bracket: Some(0.01) }),
+            auc_difference: Some(DifferenceReport { value: -0.02, lower: -0.05, upper: 0.01 }),
+            brier: Some(BrierReport { value: 0.1, lower: Some(0.09), upper: None }),
+            brier_difference: Some(DifferenceReport { value: 0.02, lower: -0.05, upper: 0.01 }),
         }],
         feature_drift_score: Some(0.02),
         prediction_drift_score: None,

@@ -23,6 +23,7 @@ pub(super) fn report(verdict: Verdict) -> Box<Report> {
         series: vec![series("amount", Verdict::Healthy, 0.9), series("score", verdict, 0.612)],
         service: None,
         labels: Vec::new(),
+        scores: Vec::new(),
         feature_drift_score: Some(0.9),
         prediction_drift_score: Some(1.42),
         threshold: 0.25,

@@ -2,8 +2,9 @@
 
 use fastrand::Rng;
 
-const NUMBERS: [&str; 22] = [
+const NUMBERS: [&str; 23] = [
     "0",
+    "1",
     "-0",
     "-0.0",
     "7",

@@ -103,8 +103,10 @@ pub(super) struct Row {
     pub cells: Vec<Cell>,
     /// Place among the series, cell of the answer, and of its label.
     pub labels: Vec<(u32, u16, Option<u16>)>,
-    /// Hash of the request, place, and cell of the answers whose label is still to come.
-    pub answers: Vec<(u64, u32, u16)>,
+    /// Place among the series, numeric answer, and its label.
+    pub scores: Vec<(u32, Cell, Option<bool>)>,
+    /// Hash of the request, place, and the answers whose label is still to come.
+    pub answers: Vec<(u64, u32, Cell)>,
 }
 
 /// What an event holds.
@@ -153,19 +155,22 @@ pub(super) fn read(payload: &[u8], series: &[(SeriesOf, &str, SeriesKind)]) -> R
     for (of, part) in [SeriesOf::Feature, SeriesOf::Prediction].into_iter().zip(parts) {
         if let Some(part) = part {
             let cells = cells(part, of, series);
-            let (labels, answers) = match of {
-                SeriesOf::Prediction => labels(&cells, parts[2], series, request),
+            let (labels, scores, answers) = match of {
+                SeriesOf::Prediction => {
+                    let labels = parts[2];
+                    let answers = unlabelled(&cells, labels, series, request);
+                    (self::labels(&cells, labels, series), scores(&cells, labels, series), answers)
+                }
                 SeriesOf::Feature => Default::default(),
             };
-            rows.push(Row { version, of, time: time.0, unit: accepted.unit, cells, labels, answers });
+            let time = time.0;
+            rows.push(Row { version, of, time, unit: accepted.unit, cells, labels, scores, answers });
         } else if of == SeriesOf::Prediction
             && let (Some(labels), Some(request)) = (parts[2], request)
         {
-            let cells = cells(labels, of, series);
-            let known = outputs(series).zip(&cells).filter(|(_, cell)| **cell != Cell::Missing);
-            alone.extend(known.filter_map(|((place, kind), label)| {
-                (kind != SeriesKind::Numeric).then_some(())?;
-                Some(JoinLabel { time: time.0, request, series: place, truth: class(label) })
+            let known = outputs(series).zip(truths(labels, series));
+            alone.extend(known.filter_map(|((place, _), truth)| {
+                Some(JoinLabel { time: time.0, request, series: place, truth: truth? })
             }));
         }
     }
@@ -245,26 +250,69 @@ fn class(cell: &Cell) -> Option<u16> {
     }
 }
 
-type Pairs = Vec<(u32, u16, Option<u16>)>;
+/// The label of every output, if it has one: a cell, of numbers 0 or 1; or one of another type.
+fn truths(labels: &Json, series: &[(SeriesOf, &str, SeriesKind)]) -> Vec<Option<Option<u16>>> {
+    let mut found = Vec::new();
+    flatten("", labels, &mut found);
+    let cells = cells(labels, SeriesOf::Prediction, series);
+    let outputs = series.iter().filter(|one| one.0 == SeriesOf::Prediction);
+    let truth = |((_, name, kind), cell): (&(SeriesOf, &str, SeriesKind), &Cell)| {
+        let value = found.iter().find(|(path, _)| path == name)?.1;
+        match (kind, value) {
+            (_, Json::Null) => None,
+            (SeriesKind::Numeric, Json::Truth(truth)) => Some(Some(u16::from(*truth))),
+            (SeriesKind::Numeric, Json::Signed(0) | Json::Unsigned(0)) => Some(Some(0)),
+            (SeriesKind::Numeric, Json::Signed(1) | Json::Unsigned(1)) => Some(Some(1)),
+            (SeriesKind::Numeric, Json::Double(number)) if *number == 0.0 => Some(Some(0)),
+            (SeriesKind::Numeric, Json::Double(number)) if *number == 1.0 => Some(Some(1)),
+            (SeriesKind::Numeric, _) => Some(None),
+            _ => Some(class(cell)),
+        }
+    };
+    outputs.zip(&cells).map(truth).collect()
+}
 
-/// The labels of the answers in `predictions`, and the answers of `request` that have none.
+/// The labels of categories and truth values in `predictions`.
 fn labels(
     predictions: &[Cell],
     labels: Option<&Json>,
     series: &[(SeriesOf, &str, SeriesKind)],
+) -> Vec<(u32, u16, Option<u16>)> {
+    let Some(labels) = labels else { return Vec::new() };
+    let pairs = outputs(series).zip(predictions.iter().zip(truths(labels, series)));
+    pairs.filter_map(|((place, _), (answer, truth))| Some((place, class(answer)?, truth?))).collect()
+}
+
+/// The labels of numeric answers in `predictions`.
+fn scores(
+    predictions: &[Cell],
+    labels: Option<&Json>,
+    series: &[(SeriesOf, &str, SeriesKind)],
+) -> Vec<(u32, Cell, Option<bool>)> {
+    let Some(labels) = labels else { return Vec::new() };
+    let pairs = outputs(series).zip(predictions.iter().zip(truths(labels, series)));
+    let numbers = pairs.filter(|(_, (answer, _))| matches!(answer, Cell::Number(_)));
+    let pair = |((place, _), (answer, truth)): ((u32, SeriesKind), (&Cell, Option<Option<u16>>))| {
+        Some((place, answer.clone(), truth?.map(|truth| truth == 1)))
+    };
+    numbers.filter_map(pair).collect()
+}
+
+/// The answers of `request` in `predictions` that have no label.
+fn unlabelled(
+    predictions: &[Cell],
+    labels: Option<&Json>,
+    series: &[(SeriesOf, &str, SeriesKind)],
     request: Option<u64>,
-) -> (Pairs, Vec<(u64, u32, u16)>) {
-    let (mut pairs, mut answers) = (Vec::new(), Vec::new());
-    let none = vec![Cell::Missing; predictions.len()];
-    let labels = labels.map_or(none, |labels| cells(labels, SeriesOf::Prediction, series));
-    for ((place, _), (answer, label)) in outputs(series).zip(predictions.iter().zip(&labels)) {
-        let Some(answer) = class(answer) else { continue };
-        match label {
-            Cell::Missing => answers.extend(request.map(|request| (request, place, answer))),
-            label => pairs.push((place, answer, class(label))),
-        }
-    }
-    (pairs, answers)
+) -> Vec<(u64, u32, Cell)> {
+    let Some(request) = request else { return Vec::new() };
+    let truths = labels.map_or(vec![None; predictions.len()], |labels| truths(labels, series));
+    let answers = outputs(series).zip(predictions).zip(truths).filter(|(_, truth)| truth.is_none());
+    let answer = |((place, _), cell): ((u32, SeriesKind), &Cell)| match cell {
+        Cell::Number(_) => Some((request, place, cell.clone())),
+        cell => Some((request, place, Cell::Category(class(cell)?))),
+    };
+    answers.filter_map(|(answered, _)| answer(answered)).collect()
 }
 
 /// All paths of an object; each replaces what an earlier key said of it and of all below it.

@@ -6,12 +6,12 @@ use crate::event::fuzz::damage;
 use fastrand::Rng;
 
 /// One event of each producer. `%` and a letter stand for a value: a number `n`, a category `c`, a truth
-/// value `b`, any text `s`, anything `x`, a time `t`, a role `r`, a unit `u`, an error `e`.
+/// value `b`, one of a score `l`, any text `s`, anything `x`, a time `t`, a role `r`, a unit `u`, an error `e`.
 const PRODUCERS: [&str; 7] = [
     concat!(
         r#"{"request_id":%u,"timestamp":%t,"model":"fraud","model_version":"v1","role":%r,"unit":%u,"latency_ms":%n,"error":%e,"#,
         r#""features":{"amount":%n,"country":%c,"is_new":%b,"user.age":%n,"user.home.city":%c,"ключ":%b,"#,
-        r#""a_long_name_of_more_than_sixteen_bytes":%n,"unwatched":%x},"predictions":{"score":%n,"class":%c},"labels":{"class":%c,"is_new":%b,"why":%s}}"#
+        r#""a_long_name_of_more_than_sixteen_bytes":%n,"unwatched":%x},"predictions":{"score":%n,"class":%c},"labels":{"class":%c,"score":%l,"is_new":%b,"why":%s}}"#
     ),
     concat!(
         r#"{"request_id":%u,"timestamp":%t,"model":"fraud","model_version":"v2","role":%r,"latency_ms":%n,"#,
@@ -30,9 +30,9 @@ const PRODUCERS: [&str; 7] = [
         r#""model_version":"v2","namespace":"ml","trace":{"id":%s,"parts":[%n,%n]}}"#
     ),
     "{\n  \"model\" : \"fraud\",\n  \"model_version\" : \"v1\",\n  \"predictions\" : {\n    \"score\" : %n\n  },\r\n\t\"features\" : {}\n}\n",
-    r#" {"model_version":"v2","model":"fraud","labels":{"class":%x},"features":null,"predictions":{"class":%c,"is_new":%b,"score":%n}}"#,
+    r#" {"model_version":"v2","model":"fraud","labels":{"class":%x,"score":%x},"features":null,"predictions":{"class":%c,"is_new":%b,"score":%n}}"#,
     // A label that comes by itself.
-    r#"{"request_id":%u,"model":"fraud","model_version":"v1","timestamp":%t,"labels":{"class":%c,"is_new":%b,"user.age":%c}}"#,
+    r#"{"request_id":%u,"model":"fraud","model_version":"v1","timestamp":%t,"labels":{"class":%c,"is_new":%b,"user.age":%c,"score":%l}}"#,
 ];
 
 /// What makes a difference to a parser.
@@ -109,6 +109,9 @@ impl Producer {
                 ])
             }
             "b" => *text += self.pick(&["true", "false"]),
+            "l" => {
+                *text += self.pick(&["true", "false", "1", "0", "1.0", "-0.0", "1e0", "0.5", "2", "\"1\""])
+            }
             "r" => *text += self.pick(&["\"stable\"", "\"canary\"", "\"ml\"", "\"\""]),
             "t" => *text += self.pick(&["\"2026-11-23T10:00:00.123Z\"", "1795428000123", "1795428000.25"]),
             "e" => *text += self.pick(&["false", "0", "0.0", "\"\"", "\"timeout\"", "503", "true", "{}"]),

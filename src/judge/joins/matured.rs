@@ -4,6 +4,7 @@ use crate::baseline::WatchedVersion;
 use crate::event::EventTime;
 use crate::tally::labels::Labels;
 use crate::tally::record::MaturedCounts;
+use crate::tally::scores::Scores;
 
 /// The answers of some panes, each of which matured once: with labels, or without.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub struct Matured {
     pub start: EventTime,
     pub end: EventTime,
     pub labels: Labels,
+    /// Of numeric outputs.
+    pub scores: Scores,
 }
 
 impl Matured {
@@ -22,13 +25,20 @@ impl Matured {
         counts: &MaturedCounts,
     ) -> bool {
         let (start, end) = (EventTime(counts.start), EventTime(counts.end));
-        let sum = into.get_or_insert_with(|| Matured { start, end, labels: Labels::default() });
+        let none = || Matured { start, end, labels: Labels::default(), scores: Scores::default() };
+        let sum = into.get_or_insert_with(none);
         (sum.start, sum.end) = (sum.start.min(start), sum.end.max(end));
-        sum.labels.add(watched, &counts.labels)
+        let labels = sum.labels.add(watched, &counts.labels);
+        sum.scores.add(watched, &counts.scores) && labels
     }
 
     /// The record form.
     pub(in crate::judge) fn record(&self, watched: &WatchedVersion) -> MaturedCounts {
-        MaturedCounts { start: self.start.0, end: self.end.0, labels: self.labels.record(watched) }
+        MaturedCounts {
+            start: self.start.0,
+            end: self.end.0,
+            labels: self.labels.record(watched),
+            scores: self.scores.record(watched),
+        }
     }
 }

@@ -22,10 +22,11 @@ pub use matured::Matured;
 use super::pane_holes::PaneHoles;
 use crate::baseline::{LabelJoin, VersionIndex, Watch, WatchedVersion};
 use crate::cells::Grid;
-use crate::tally::record::{Joins, LabelCounts, MaturedCounts};
+use crate::event::SeriesOf;
+use crate::tally::record::{Joins, MaturedCounts, RoleCount};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use version::VersionJoin;
+use version::{Answered, VersionJoin};
 
 /// Panes that a version's answers wait beyond the horizon for the version to be seen again: only a pane with events
 /// of a version takes up what has matured of it.
@@ -97,9 +98,8 @@ pub(super) struct Output<'a> {
 pub(super) fn output<'a>(watch: &'a Watch, version: VersionIndex, joins: &Joins) -> Option<Output<'a>> {
     let mut series = watch.version(version).series.iter().enumerate();
     let is_it = |one: &crate::baseline::WatchedSeries| {
-        one.reference.name == joins.output
-            && one.grid_hash == joins.grid_hash
-            && crate::tally::labels::classes(&one.reference.grid).is_some()
+        let of = one.reference.of == SeriesOf::Prediction;
+        of && one.reference.name == joins.output && one.grid_hash == joins.grid_hash
     };
     let (place, found) = series.find(|(_, one)| is_it(one))?;
     Some(Output { version, place, grid: &found.reference.grid })
@@ -108,8 +108,14 @@ pub(super) fn output<'a>(watch: &'a Watch, version: VersionIndex, joins: &Joins)
 impl Output<'_> {
     /// Whether every answer and label of the record has a cell of the grid.
     pub(super) fn holds(&self, joins: &Joins) -> bool {
-        let cells = self.grid.cells() as u32;
-        joins.answers.iter().all(|cell| *cell < cells) && joins.labels.iter().all(|cell| *cell <= cells)
+        let (is_number, cells) = match self.grid {
+            Grid::Numeric(_) => (true, 2),
+            grid => (false, grid.cells() as u32),
+        };
+        let answers = if is_number { joins.answers.is_empty() } else { joins.scores.is_empty() };
+        answers
+            && joins.answers.iter().all(|cell| *cell < cells)
+            && joins.labels.iter().all(|cell| *cell <= cells)
     }
 }
 
@@ -135,8 +141,12 @@ impl LabelJoins {
         let mut room = terms.max_pending.saturating_sub(self.held(output.version.model));
         let Some(version) = self.versions.get_mut(&output.version) else { return };
         version.note_offset(pane, offset);
-        for (request, cell) in joins.answered.iter().zip(&joins.answers) {
-            version.add_answer(pane, (output.place, *request), *cell as u16, &mut room, notes);
+        // Of one kind only: the other one is empty.
+        let cells = joins.answers.iter().map(|cell| Answered::Cell(*cell as u16));
+        let scores = joins.scores.iter().zip(&joins.buckets);
+        let scores = scores.map(|(score, bucket)| Answered::Score(*score, *bucket));
+        for (request, answer) in joins.answered.iter().zip(cells.chain(scores)) {
+            version.add_answer(pane, (output.place, *request), answer, &mut room, notes);
         }
         for (request, cell) in joins.labelled.iter().zip(&joins.labels) {
             let truth = cell.checked_sub(1).map(|cell| cell as u16);
@@ -150,11 +160,11 @@ impl LabelJoins {
         watched: &WatchedVersion,
         version: VersionIndex,
         (pane, offset): (i64, i64),
-        labels: &[LabelCounts],
+        roles: &RoleCount,
     ) {
         if let Some(version) = self.versions.get_mut(&version) {
             version.note_offset(pane, offset);
-            version.add_beside(watched, pane, labels);
+            version.add_beside(watched, pane, (&roles.labels, &roles.scores));
         }
     }
 

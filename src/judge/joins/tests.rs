@@ -2,7 +2,9 @@
 
 use super::LabelNotes;
 use crate::baseline::{LabelJoin, VersionIndex, Watch};
-use crate::decode::{Accepted, Column, JoinAnswer, JoinLabel, Joins, LabelPair, Served, Table};
+use crate::decode::{
+    Accepted, Answer, Column, JoinAnswer, JoinLabel, Joins, LabelPair, ScorePair, Served, Table,
+};
 use crate::event::fuzz::{cases, seed};
 use crate::event::{EventTime, NO_UNIT, Outcome, SeriesOf, unit_hash};
 use crate::judge::fixture::{CONFIG, watched};
@@ -12,6 +14,7 @@ use crate::judge::window::ModelWindow;
 use crate::judge::{Judge, Matured, MergeState, Step, pane_key};
 use crate::tally::labels::Labels;
 use crate::tally::record::{PaneRecord, TallyRecord};
+use crate::tally::scores::Scores;
 use crate::tally::tests::{PANE_MS, source, stamp, start};
 use crate::tally::{SourceKey, Tally};
 use arrow::array::{DictionaryArray, Float64Array, Int64Array, StringArray, UInt8Array, UInt16Array};
@@ -19,7 +22,9 @@ use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The place of `class` among the fixture's series; its cells are legit, fraud, other and unseen.
+/// The places of `score` and `class` among the fixture's series; the cells of the latter are legit, fraud, other and
+/// unseen. What came true of a score is told by the lowest bit of the class.
+const SCORE: usize = 4;
 const CLASS: usize = 5;
 const HORIZON: i64 = 5;
 
@@ -42,6 +47,16 @@ struct Request {
     beside: Option<u16>,
     /// Event time, and the label: `None`: of another type.
     label: Option<(i64, Option<u16>)>,
+}
+
+impl Request {
+    fn score(&self) -> f64 {
+        (self.time % 977) as f64 / 900.0
+    }
+
+    fn unit(&self) -> u8 {
+        (self.time / 50 % i64::from(NO_UNIT + 1)) as u8
+    }
 }
 
 /// A request each 50 ms, at most; a label comes at once, soon, late, or never.
@@ -94,20 +109,28 @@ fn predict(tally: &mut Tally, request: &Request) {
     let names = StringArray::from(vec!["legit", "fraud", "other", "unseen"]);
     let array =
         DictionaryArray::try_new(UInt16Array::from(vec![request.cell]), Arc::new(names)).expect("cells");
-    let (row, series, predicted) = (0, CLASS as u32, request.cell);
+    let (row, series, predicted, id) = (0, CLASS as u32, request.cell, hash(request.id));
     let pair = |truth| LabelPair { row, series, predicted, truth: Some(truth) };
-    let answer = JoinAnswer { row, request: hash(request.id), series, predicted };
-    let answers = if request.beside.is_none() { vec![answer] } else { Vec::new() };
+    let scored = |truth: u16| ScorePair {
+        row,
+        series: SCORE as u32,
+        score: request.score(),
+        truth: Some(truth % 2 == 1),
+    };
+    let answer = |(series, answer)| JoinAnswer { row, request: id, series, answer };
+    let answers = [(series, Answer::Cell(predicted)), (SCORE as u32, Answer::Score(request.score()))];
+    let answers = answers.map(answer).into_iter().filter(|_| request.beside.is_none()).collect();
     let table = Table {
         version: VersionIndex { model: 0, version: request.version },
         of: SeriesOf::Prediction,
         times: Int64Array::from(vec![request.time]),
-        units: UInt8Array::from(vec![NO_UNIT]),
+        units: UInt8Array::from(vec![request.unit()]),
         columns: vec![
-            Column { array: Arc::new(Float64Array::from(vec![0.5])), type_errors: vec![] },
+            Column { array: Arc::new(Float64Array::from(vec![request.score()])), type_errors: vec![] },
             Column { array: Arc::new(array), type_errors: vec![] },
         ],
         labels: request.beside.into_iter().map(pair).collect(),
+        scores: request.beside.into_iter().map(scored).collect(),
         joins: Joins { answers, labels: Vec::new() },
     };
     tally.count(&[table]).expect("the columns fit");
@@ -115,7 +138,13 @@ fn predict(tally: &mut Tally, request: &Request) {
 
 fn label(tally: &mut Tally, request: &Request, (time, truth): (i64, Option<u16>)) {
     record(tally, 1, &accepted(request.version, time, false));
-    let label = JoinLabel { time, request: hash(request.id), series: CLASS as u32, truth };
+    let label = |(series, truth): (usize, Option<u16>)| JoinLabel {
+        time,
+        request: hash(request.id),
+        series: series as u32,
+        truth,
+    };
+    let labels = [(CLASS, truth), (SCORE, truth.map(|truth| truth % 2))].map(label).to_vec();
     let table = Table {
         version: VersionIndex { model: 0, version: request.version },
         of: SeriesOf::Prediction,
@@ -123,7 +152,8 @@ fn label(tally: &mut Tally, request: &Request, (time, truth): (i64, Option<u16>)
         units: UInt8Array::from(Vec::<u8>::new()),
         columns: Vec::new(),
         labels: Vec::new(),
-        joins: Joins { answers: Vec::new(), labels: vec![label] },
+        scores: Vec::new(),
+        joins: Joins { answers: Vec::new(), labels },
     };
     tally.count(&[table]).expect("no columns");
 }
@@ -162,7 +192,7 @@ fn log(watch: &Arc<Watch>, requests: &[Request], late: impl Fn(usize) -> i64) ->
 type Found = (i64, i64, usize, Option<u16>);
 
 /// Every answer with its label, joined at once: by version and pane.
-fn expected(watch: &Watch, requests: &[Request]) -> BTreeMap<(u32, i64), Labels> {
+fn expected(watch: &Watch, requests: &[Request]) -> BTreeMap<(u32, i64), (Labels, Scores)> {
     let pane = |time: i64| time.div_euclid(PANE_MS);
     // The label in the latest pane; of one pane the one that was read last.
     let mut found: BTreeMap<(u32, u64), Vec<Found>> = BTreeMap::new();
@@ -173,18 +203,28 @@ fn expected(watch: &Watch, requests: &[Request]) -> BTreeMap<(u32, i64), Labels>
         }
     }
     let mut seen = BTreeSet::new();
-    let mut sums: BTreeMap<(u32, i64), Labels> = BTreeMap::new();
+    let mut sums: BTreeMap<(u32, i64), (Labels, Scores)> = BTreeMap::new();
     for request in requests {
         let (version, of) = (request.version, pane(request.time));
         let watched = watch.version(VersionIndex { model: 0, version });
-        let sum = sums.entry((version, of)).or_default();
+        let (labels, scores) = sums.entry((version, of)).or_default();
+        let mut note = |label: Option<Option<u16>>| {
+            labels.note_answer(watched, CLASS, request.cell, label);
+            match label {
+                None => scores.note_unlabelled(watched, SCORE),
+                Some(truth) => {
+                    let truth = truth.map(|truth| truth % 2 == 1);
+                    scores.note(watched, SCORE, request.unit(), request.score(), truth);
+                }
+            }
+        };
         if let Some(truth) = request.beside {
-            sum.note_answer(watched, CLASS, request.cell, Some(Some(truth)));
+            note(Some(Some(truth)));
         } else if seen.insert((version, request.id, of)) {
             let labels = found.get(&(version, request.id)).into_iter().flatten();
             let in_time = labels.filter(|(pane, ..)| (of - 1..=of + HORIZON).contains(pane));
             let label = in_time.max_by_key(|(pane, read, number, _)| (*pane, *read, *number));
-            sum.note_answer(watched, CLASS, request.cell, label.map(|(.., truth)| *truth));
+            note(label.map(|(.., truth)| *truth));
         }
     }
     sums
@@ -249,6 +289,10 @@ fn run(watch: &Arc<Watch>, log: &[TallyRecord]) -> Run {
     run
 }
 
+fn counts(matured: &Matured) -> (Labels, Scores) {
+    (matured.labels.clone(), matured.scores.clone())
+}
+
 fn on_time(_: usize) -> i64 {
     0
 }
@@ -265,7 +309,7 @@ fn every_pane_matures_once_a_horizon_later_with_exactly_its_labels() {
         for ((version, end), found) in &matured {
             let start = end - (HORIZON + 1) * PANE_MS;
             assert_eq!((found.start.0, found.end.0), (start, start + PANE_MS));
-            assert_eq!(found.labels, expected[&(*version, start / PANE_MS)], "seed {seed}, pane at {start}");
+            assert_eq!(counts(found), expected[&(*version, start / PANE_MS)], "seed {seed}, pane at {start}");
         }
         assert!(run.noted(|notes| notes.joined) > 100 && run.noted(|notes| notes.unmatched) > 0);
         assert_eq!(run.noted(|notes| notes.refused + notes.answers_refused + notes.panes_left_out), 0);
@@ -283,12 +327,15 @@ fn longer_windows_and_stored_panes_hold_the_sums() {
         let [from, to] = [window.start, window.end].map(|time| time.0 - HORIZON * PANE_MS);
         for arm in &window.arms {
             let version = watch.version(arm.version);
-            let mut sum = Labels::default();
+            let (mut sum, mut scores) = (Labels::default(), Scores::default());
             let panes =
                 expected.range((arm.version.version, from / PANE_MS)..(arm.version.version, to / PANE_MS));
-            panes.for_each(|(_, labels)| assert!(sum.add(version, &labels.record(version))));
-            let found = arm.matured.as_ref().map(|found| (&found.labels, found.end.0));
-            assert_eq!(found, (to > 0).then_some((&sum, to)), "{from} to {to}");
+            panes.for_each(|(_, (labels, scored))| {
+                assert!(sum.add(version, &labels.record(version)));
+                assert!(scores.add(version, &scored.record(version)));
+            });
+            let found = arm.matured.as_ref().map(|found| (counts(found), found.end.0));
+            assert_eq!(found, (to > 0).then_some(((sum, scores), to)), "{from} to {to}");
             compared += usize::from(to > 0);
         }
         let parts = cover(window.start, window.end, PANE_MS);
@@ -334,7 +381,7 @@ fn a_restart_anywhere_changes_nothing() {
 #[test]
 fn what_is_refused_at_the_bound_leaves_its_panes_out_and_nothing_else_is_wrong() {
     let requests = requests(&mut fastrand::Rng::with_seed(31), 30_000);
-    for bound in [10, 60, 120, 150] {
+    for bound in [20, 120, 240, 300] {
         let watch = watch(bound);
         let log = log(&watch, &requests, on_time);
         let (mut run, mut most) = (Run::new(&watch), 0);
@@ -346,7 +393,7 @@ fn what_is_refused_at_the_bound_leaves_its_panes_out_and_nothing_else_is_wrong()
         let (expected, matured) = (expected(&watch, &requests), run.matured());
         for ((version, end), found) in &matured {
             let start = end - (HORIZON + 1) * PANE_MS;
-            assert_eq!(found.labels, expected[&(*version, start / PANE_MS)], "bound {bound}");
+            assert_eq!(counts(found), expected[&(*version, start / PANE_MS)], "bound {bound}");
         }
         let left_out = run.noted(|notes| notes.panes_left_out);
         assert!(
@@ -375,7 +422,7 @@ fn what_the_tallies_do_not_tell_any_more_is_left_out_after_a_restart() {
     assert!(!after.is_empty());
     for ((version, _), found) in &after {
         assert!(found.start.0 >= closed, "a pane that was closed is not known any more");
-        assert_eq!(found.labels, expected[&(*version, found.start.0 / PANE_MS)]);
+        assert_eq!(counts(found), expected[&(*version, found.start.0 / PANE_MS)]);
     }
     assert_eq!(after.len() as i64, 2 * (24 - closed / PANE_MS), "all others matured");
 }
@@ -397,7 +444,7 @@ fn missing_offsets_leave_out_every_pane_that_waited() {
     let run = run(&watch, &log);
     let (expected, matured) = (expected(&watch, &requests), run.matured());
     for ((version, _), found) in &matured {
-        assert_eq!(found.labels, expected[&(*version, found.start.0 / PANE_MS)]);
+        assert_eq!(counts(found), expected[&(*version, found.start.0 / PANE_MS)]);
     }
     let left_out = run.noted(|notes| notes.panes_left_out);
     assert!((2 * HORIZON as u64..30).contains(&left_out), "{left_out}");
@@ -406,7 +453,7 @@ fn missing_offsets_leave_out_every_pane_that_waited() {
 /// Records that somebody else wrote: nothing panics, and nothing is held beyond the bound.
 #[test]
 fn twisted_records_are_refused_or_held_within_the_bound() {
-    let watch = watch(200);
+    let watch = watch(400);
     let mut random = fastrand::Rng::with_seed(seed(0x1abe1));
     let requests = requests(&mut random, 9_000);
     let log = log(&watch, &requests, on_time);
@@ -426,7 +473,7 @@ fn twisted_records_are_refused_or_held_within_the_bound() {
                 }
                 Err(_) => refused += 1,
             }
-            assert!(run.judge.joins.held(0) <= 200);
+            assert!(run.judge.joins.held(0) <= 400);
         }
         let state = run.judge.state().encode_to_vec();
         assert!(MergeState::read(&state).is_ok(), "what it wrote itself");

@@ -5,7 +5,8 @@ use crate::baseline::WatchedVersion;
 use crate::event::EventTime;
 use crate::judge::pane_holes::PaneHoles;
 use crate::tally::labels::Labels;
-use crate::tally::record::{LabelCounts, MaturedCounts};
+use crate::tally::record::{LabelCounts, MaturedCounts, ScoreCounts};
+use crate::tally::scores::Scores;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Range;
@@ -33,7 +34,16 @@ pub(super) struct VersionJoin {
 struct WaitingPane {
     /// Labels that came with their answers.
     beside: Vec<LabelCounts>,
-    answers: BTreeMap<Request, u16>,
+    scored: Vec<ScoreCounts>,
+    answers: BTreeMap<Request, Answered>,
+}
+
+/// What was answered to a request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Answered {
+    Cell(u16),
+    /// A number, and the bucket of the unit.
+    Score(f64, u8),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -76,7 +86,7 @@ impl VersionJoin {
         &mut self,
         pane: i64,
         request: Request,
-        predicted: u16,
+        answer: Answered,
         room: &mut usize,
         notes: &mut LabelNotes,
     ) {
@@ -91,7 +101,7 @@ impl VersionJoin {
                 self.unjoined.mark(pane..pane + 1);
             }
             Entry::Vacant(place) => {
-                place.insert(predicted);
+                place.insert(answer);
                 self.answers += 1;
                 *room -= 1;
             }
@@ -128,18 +138,25 @@ impl VersionJoin {
         }
     }
 
-    pub(super) fn add_beside(&mut self, watched: &WatchedVersion, pane: i64, labels: &[LabelCounts]) {
+    pub(super) fn add_beside(
+        &mut self,
+        watched: &WatchedVersion,
+        pane: i64,
+        (labels, scores): (&[LabelCounts], &[ScoreCounts]),
+    ) {
         if self.is_matured(pane) {
             return;
         }
         let waiting = self.panes.entry(pane).or_default();
-        let mut sum = Labels::default();
-        sum.add(watched, &waiting.beside);
-        if !sum.add(watched, labels) {
+        let mut sums = (Labels::default(), Scores::default());
+        sums.0.add(watched, &waiting.beside);
+        sums.1.add(watched, &waiting.scored);
+        let fits = sums.0.add(watched, labels);
+        if !(sums.1.add(watched, scores) && fits) {
             // Counted on another grid.
             self.unjoined.mark(pane..pane + 1);
         }
-        waiting.beside = sum.record(watched);
+        (waiting.beside, waiting.scored) = (sums.0.record(watched), sums.1.record(watched));
     }
 
     /// Counts the answers of the panes before `until`, and forgets them.
@@ -157,19 +174,39 @@ impl VersionJoin {
                 continue;
             }
             notes.panes += 1;
-            let mut labels = Labels::default();
-            labels.add(watched, &pane.beside);
-            for (request, predicted) in pane.answers {
-                let label = self.label_of(terms, index, request);
-                notes.joined += u64::from(label.is_some());
-                labels.note_answer(watched, request.0, predicted, label);
-            }
-            let time = |index: i64| EventTime(index.saturating_mul(terms.pane_ms));
-            let of_pane = Matured { start: time(index), end: time(index + 1), labels };
-            Matured::join(&mut matured, watched, &of_pane.record(watched));
+            let time = |index: i64| EventTime(index.saturating_mul(terms.pane_ms)).0;
+            let counts = self.counts(terms, watched, (index, pane), notes);
+            let of_pane = MaturedCounts { start: time(index), end: time(index + 1), ..counts };
+            Matured::join(&mut matured, watched, &of_pane);
         }
         self.forget_before(until, notes);
         matured.map(|matured| matured.record(watched))
+    }
+
+    /// The answers of a pane with their labels.
+    fn counts(
+        &mut self,
+        terms: &Terms,
+        watched: &WatchedVersion,
+        (index, pane): (i64, WaitingPane),
+        notes: &mut LabelNotes,
+    ) -> MaturedCounts {
+        let (mut labels, mut scores) = (Labels::default(), Scores::default());
+        labels.add(watched, &pane.beside);
+        scores.add(watched, &pane.scored);
+        for (request, answer) in pane.answers {
+            let label = self.label_of(terms, index, request);
+            notes.joined += u64::from(label.is_some());
+            match (answer, label) {
+                (Answered::Cell(cell), label) => labels.note_answer(watched, request.0, cell, label),
+                (Answered::Score(..), None) => scores.note_unlabelled(watched, request.0),
+                (Answered::Score(score, bucket), Some(truth)) => {
+                    scores.note(watched, request.0, bucket, score, truth.map(|truth| truth == 1));
+                }
+            }
+        }
+        let (labels, scores) = (labels.record(watched), scores.record(watched));
+        MaturedCounts { labels, scores, ..MaturedCounts::default() }
     }
 
     /// The label of the answer to `request` in pane `index`: of several, the latest one.

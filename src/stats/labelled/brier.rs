@@ -2,8 +2,9 @@
 
 use crate::cells::fixed::{FixedSum, MOST_VALUES};
 
-/// Units of 1: a square is summed to within 2⁻⁶³.
-const UNITS: f64 = (1_u64 << 62) as f64;
+/// Units of 1, in bits: a square is summed to within 2⁻⁶³.
+const BITS: u32 = 62;
+const UNITS: f64 = (1_u64 << BITS) as f64;
 
 /// Sums of squared errors; they add up exactly, in any order. To be stored as `squares.units()` and `count`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,10 +26,23 @@ impl SquaredErrors {
         true
     }
 
+    /// Stored sums of `count` errors. `None`: so many cannot have these units, or are more than [`MOST_VALUES`].
+    pub fn stored(units: i128, count: u64) -> Option<SquaredErrors> {
+        let fits = count <= MOST_VALUES && (0..=i128::from(count) << BITS).contains(&units);
+        fits.then(|| SquaredErrors { squares: FixedSum::from_units(units), count })
+    }
+
     /// Adds other sums.
     pub fn merge(&mut self, other: SquaredErrors) {
         self.squares += other.squares;
         self.count = self.count.saturating_add(other.count);
+    }
+
+    /// Undoes [`SquaredErrors::merge`].
+    #[must_use]
+    pub fn without(self, other: SquaredErrors) -> SquaredErrors {
+        let count = self.count.saturating_sub(other.count);
+        SquaredErrors { squares: self.squares - other.squares, count }
     }
 
     /// The score, `Σ(p − y)²/n`: 0 (certain and right) to 1. `None` for no predictions, or more than
@@ -66,9 +80,19 @@ mod tests {
         let mut merged = added(back);
         merged.merge(added(front));
         assert_eq!(merged, added(&predictions));
-        let stored =
-            SquaredErrors { squares: FixedSum::from_units(merged.squares.units()), count: merged.count };
-        assert_eq!(stored.mean(), merged.mean());
+        assert_eq!(merged.without(added(front)), added(back));
+        assert_eq!(SquaredErrors::stored(merged.squares.units(), merged.count), Some(merged));
+    }
+
+    #[test]
+    fn stored_sums_that_cannot_be_true_are_refused() {
+        let most = added(&[(1.0, false), (0.0, true)]);
+        assert_eq!(SquaredErrors::stored(2 << BITS, 2), Some(most));
+        for (units, count) in
+            [((2 << BITS) + 1, 2), (-1, 2), (1, 0), (0, MOST_VALUES + 1), (i128::MAX, u64::MAX)]
+        {
+            assert_eq!(SquaredErrors::stored(units, count), None, "{units} of {count}");
+        }
     }
 
     #[test]

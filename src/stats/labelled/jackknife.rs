@@ -10,6 +10,17 @@ pub struct Jackknife {
 }
 
 impl Jackknife {
+    /// Of a statistic with `value` of all buckets, and these values without each of them. `None` with fewer than two.
+    pub fn new(value: f64, without: &[f64]) -> Option<Jackknife> {
+        if without.len() < 2 {
+            return None;
+        }
+        let size = without.len() as f64;
+        let mean = without.iter().sum::<f64>() / size;
+        let squares: f64 = without.iter().map(|value| (value - mean).powi(2)).sum();
+        Some(Jackknife { value, standard_error: ((size - 1.0) / size * squares).sqrt() })
+    }
+
     /// `value ∓ z·standard_error`, z of a two-sided level `alpha`, within `0 … 1`.
     pub fn interval(&self, alpha: f64) -> Estimate {
         let reach = crate::stats::normal::two_sided(alpha) * self.standard_error;
@@ -43,13 +54,7 @@ pub fn jackknife(buckets: &[&[u64]], statistic: impl Fn(&[u64]) -> Option<f64>) 
         without.push(statistic(&sums)?);
         sums.iter_mut().zip(*bucket).for_each(|(sum, count)| *sum += count);
     }
-    if without.len() < 2 {
-        return None;
-    }
-    let size = without.len() as f64;
-    let mean = without.iter().sum::<f64>() / size;
-    let squares: f64 = without.iter().map(|value| (value - mean).powi(2)).sum();
-    Some(Jackknife { value, standard_error: ((size - 1.0) / size * squares).sqrt() })
+    Jackknife::new(value, &without)
 }
 
 #[cfg(test)]
