@@ -6,6 +6,7 @@ use super::history::{ArmSum, ModelHistory, TIERS};
 use super::merge::{Boundary, Judge, JudgeConfig, Replay, WatchRef};
 use super::panes::version_of;
 use super::sources::{SourceState, Sources};
+use super::weights::ModelWeights;
 use crate::baseline::{VersionIndex, Watch, WatchedVersion};
 use crate::cells::{Sums, UNIT_CELLS, runs};
 #[cfg(test)]
@@ -51,6 +52,9 @@ pub struct MergeState {
     /// Milliseconds of one pane. 0: not told, as long as now.
     #[prost(int64, tag = "12")]
     pub pane_len: i64,
+    /// What owners have told of the canary's share of the traffic.
+    #[prost(message, repeated, tag = "14")]
+    pub weights: Vec<ModelWeights>,
 }
 
 /// Indices of panes.
@@ -274,6 +278,7 @@ impl Judge {
                 .map(|panes| PaneRange { start: panes.start, end: panes.end })
                 .collect(),
             pane_len: self.config.pane_ms,
+            weights: self.weight_records(),
         }
     }
 
@@ -303,6 +308,7 @@ impl Judge {
         let closed_to = state.closed_to.map(bounded);
         judge.closed_to = closed_to;
         judge.revised_at = state.revised_at;
+        judge.restore_weights(&state.weights);
         state.holes.iter().for_each(|panes| judge.holes.mark(panes.start..panes.end));
         judge.replay = Some(Replay { until: state.applied, sources: at_applied });
         for span in &state.models {
@@ -428,7 +434,7 @@ fn layout(version: &WatchedVersion) -> u64 {
     hash
 }
 
-fn find_model(watch: &WatchRef, namespace: &str, model: &str) -> Option<u32> {
+pub(super) fn find_model(watch: &WatchRef, namespace: &str, model: &str) -> Option<u32> {
     let found =
         watch.0.models.iter().position(|one| one.id.namespace == namespace && one.id.name == model)?;
     Some(found as u32)

@@ -28,8 +28,8 @@ impl Run {
     fn new(seed: u64) -> Run {
         let plan = MeasurePlan::new(&watched(true));
         let budget = Budget::new(&BudgetConfig::default(), &plan, 60_000);
-        let rules =
-            ModelRules { plan, verdicts: VerdictRules::Budget(budget), policy: PolicyConfig::default() };
+        let (verdicts, policy) = (VerdictRules::Budget(budget), PolicyConfig::default());
+        let rules = ModelRules { plan, verdicts, policy, read_at: crate::event::EventTime(0) };
         let mut run = Run { rules, memory: ModelMemory::default(), number: 0, seed };
         for _ in 0..10 {
             run.take(GOOD, None);

@@ -102,7 +102,7 @@ impl<'a> Reference<'a> {
             match &entry.record.body {
                 Some(TallyBody::Delta(delta)) => *self.deltas.entry(delta.range_id.clone()).or_default() += 1,
                 Some(TallyBody::Marker(marker)) => self.account(marker),
-                None => {}
+                Some(TallyBody::Weight(_)) | None => {}
             }
             let step = self.judge.apply(offset as i64, &entry.record);
             self.observe(step)?;
