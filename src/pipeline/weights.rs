@@ -16,6 +16,7 @@ pub(super) struct TallyTeller {
     client: ClientSettings,
     tallies: String,
     partitions: u32,
+    limit: Duration,
 }
 
 impl TallyTeller {
@@ -24,6 +25,7 @@ impl TallyTeller {
             client: super::client_settings(config),
             tallies: config.topics.own().tallies,
             partitions: config.topics.partitions.max(1) as u32,
+            limit: WRITE_LIMIT,
         }
     }
 }
@@ -38,9 +40,32 @@ impl Teller for TallyTeller {
             payload: Some(told.encode_to_vec()),
             ..Outgoing::default()
         };
-        write_one(&self.client, "weights", &record, WRITE_LIMIT).map_err(|error| {
+        write_one(&self.client, "weights", &record, self.limit).map_err(|error| {
             let using = Using { topic: Some((Operation::Write, &self.tallies)), ..Using::default() };
             format!("the weight could not be written: {}", explain(&error, using))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::time::Instant;
+
+    #[test]
+    fn a_broker_that_is_not_there_is_told_in_time() {
+        // A port that nobody listens on.
+        let (brokers, client_id) = ("127.0.0.1:1".to_owned(), "test".to_owned());
+        let teller = TallyTeller {
+            client: ClientSettings { brokers, client_id, properties: BTreeMap::new() },
+            tallies: "own.tallies".to_owned(),
+            partitions: 8,
+            limit: Duration::from_millis(300),
+        };
+        let started = Instant::now();
+        let why = teller.tell(&Weight::default()).expect_err("nobody listens");
+        assert!(why.starts_with("the weight could not be written: "), "{why}");
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     }
 }
