@@ -1,6 +1,8 @@
 //! The canary's weight, told over HTTP or configured by a reload, and what follows from a split that is not as set.
 
+use super::acls::{Operation, Resource, grant, revoke};
 use super::broker::{Broker, wait_until};
+use super::security_tests::{ALICE, by_scram, minimal};
 use super::serve_tests::{event, now_ms, training};
 use super::service::{Bench, LIMIT, Replica, baseline};
 use prost::Message as _;
@@ -145,4 +147,25 @@ fn a_weight_that_a_reload_configures_counts() {
     let events = split("wrong", now_ms() - (SECONDS + 10) * 1_000, 3);
     bench.produce(&events);
     wait_until(LIMIT, "an action about the split", || (!wrong_splits(&bench).is_empty()).then_some(()));
+}
+
+#[test]
+fn the_minimal_permissions_are_enough_to_tell_a_weight_and_a_missing_one_is_named() {
+    let Some(broker) = Broker::secure() else { return };
+    let bench = with_token(with_models(by_scram(Bench::new(broker, "telling", 1)), &["right"]));
+    let acls = minimal(&bench);
+    grant(&broker.address(), ALICE, &acls);
+    let replica = bench.serve("a");
+    let (status, told) = put(&replica, "right", "{\"canary_weight\": 0.1}");
+    assert_eq!(status, 200, "{told}");
+    let gauge = r#"tidegate_rollout_weight_ratio{model="right",model_namespace="default"}"#;
+    bench.produce(&split("right", now_ms() - (SECONDS + 10) * 1_000, 1));
+    wait_until(LIMIT, "the weight at the judge", || (replica.metric(gauge) == Some(0.1)).then_some(()));
+    let writing =
+        acls.iter().find(|acl| (acl.resource, acl.operation) == (Resource::Topic, Operation::Write));
+    revoke(&broker.address(), ALICE, writing.expect("a permission to write"));
+    let (status, refused) = put(&replica, "right", "{\"canary_weight\": 0.2}");
+    assert_eq!(status, 503, "{refused}");
+    let sentence = format!("the principal may not Write to Topic {}: grant Write", bench.own("tallies"));
+    assert!(refused["detail"].as_str().is_some_and(|said| said.contains(&sentence)), "{refused}");
 }

@@ -45,7 +45,8 @@ impl ProducerContext for Delivery {
     }
 }
 
-/// Writes a record to all replicas in sync, within `limit` (and a second), with a client of its own. Blocks.
+/// Writes a record to all replicas in sync, within `limit` (and a second), with a client of its own. Blocks. For
+/// records that do no harm twice: one is sent again when the answer is lost.
 ///
 /// # Errors
 /// When it is not known to be written. It may be there all the same after a time-out.
@@ -55,7 +56,7 @@ pub fn write_one(
     record: &Outgoing,
     limit: Duration,
 ) -> Result<(), KafkaError> {
-    let config = settings.idempotent_producer(role, limit);
+    let config = settings.plain_producer(role, limit);
     let producer: BaseProducer<Delivery> =
         BaseProducer::from_config_and_context(&config, Delivery::default())?;
     let result = send(&producer, record, limit + GRACE);
