@@ -87,7 +87,15 @@ fn window_of_51_series(criterion: &mut Criterion) {
     let both = vec![arm(0, &mut random), arm(1, &mut random)];
     let alone = vec![both[0].clone()];
     for (name, arms) in [("measure/51_series/baseline", alone), ("measure/51_series/both_arms", both)] {
-        let window = ModelWindow { model: 0, start, end, scale: 1, revised: false, arms };
+        let window = ModelWindow {
+            model: 0,
+            start,
+            end,
+            scale: 1,
+            revised: false,
+            set_weight: Default::default(),
+            arms,
+        };
         criterion
             .bench_function(name, |bencher| bencher.iter(|| measure(&plan, black_box(&window), &dispersion)));
     }
@@ -103,7 +111,7 @@ fn evaluation_of_51_series(criterion: &mut Criterion) {
     let watched = WatchedModel::new(id, rollout, &baselines).expect("stable has a baseline");
     let plan = MeasurePlan::new(&watched);
     let verdicts = VerdictRules::Budget(Budget::new(&BudgetConfig::default(), &plan, 60_000));
-    let rules = ModelRules { plan, verdicts, policy: PolicyConfig::default() };
+    let rules = ModelRules { plan, verdicts, policy: PolicyConfig::default(), read_at: EventTime(0) };
     let arms = vec![arm(0, &mut random), arm(1, &mut random)];
     let window = |scale: u32| ModelWindow {
         model: 0,
@@ -111,6 +119,7 @@ fn evaluation_of_51_series(criterion: &mut Criterion) {
         end: EventTime(i64::from(scale) * 60_000),
         scale,
         revised: false,
+        set_weight: Default::default(),
         arms: arms.clone(),
     };
     let windows = [1, 4, 16, 64].map(window);

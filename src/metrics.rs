@@ -139,6 +139,8 @@ metrics! {
     commits_discarded: IntCounterVec = "tidegate_commits_discarded_total" ["stage"];
     /// Event time up to which a model's sources are complete, in seconds since 1970.
     watermark: GaugeVec = "tidegate_watermark_timestamp_seconds" ["model", "model_namespace"];
+    /// The canary's share of the traffic, as its owner has told it for now, 0 to 1.
+    rollout_weight: GaugeVec = "tidegate_rollout_weight_ratio" ["model", "model_namespace"];
     /// Share of stable's own panes, split in halves by unit, that a test at .01 rejects.
     self_check: GaugeVec = "tidegate_self_check_false_alarm_ratio" ["model", "model_namespace"];
     /// The interval of that share at 95 %: its lower and its upper end.

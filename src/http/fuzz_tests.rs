@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const MARKS: &[u8] = b"/?&=%+.;#:[]{}\"'\\<>^`|~ \0\x7f\xff\r\n0aZ";
-const PATHS: [&str; 14] = [
+const PATHS: [&str; 15] = [
     "/",
     "/metrics",
     "/healthz",
@@ -31,6 +31,7 @@ const PATHS: [&str; 14] = [
     "/api/v1/models/fraud/reports",
     "/api/v1/models/twice/reports",
     "/api/v1/models/fraud/panes",
+    "/api/v1/models/fraud/weight",
     "/api/v1/models/%66raud/panes",
 ];
 const NAMES: [&str; 9] =
@@ -113,6 +114,21 @@ fn target(random: &mut Rng) -> Vec<u8> {
     bytes
 }
 
+/// A body of a weight, with members that fit or do not, some of it damaged.
+fn weight(random: &mut Rng) -> Vec<u8> {
+    let member = |random: &mut Rng, values: &[&str]| pick(random, values).to_owned();
+    let weight = member(random, &["0", "0.25", "1", "1.5", "-1", "1e999", "null", "\"0.1\"", "[]"]);
+    let since =
+        member(random, &["null", "\"1970-01-01T00:00:00Z\"", "\"9999-12-31T23:59:59Z\"", "\"x\"", "5"]);
+    let namespace = member(random, &["null", "\"default\"", "\"nobody\"", "{}"]);
+    let text = format!("{{\"canary_weight\":{weight},\"since\":{since},\"namespace\":{namespace}}}");
+    let mut bytes = text.into_bytes();
+    if random.u8(..4) == 0 {
+        damage(random, &mut bytes, MARKS);
+    }
+    bytes
+}
+
 fn request(random: &mut Rng, with_tokens: bool) -> Option<Request<Body>> {
     let target = Uri::from_maybe_shared(target(random)).ok().filter(|uri| uri.path().starts_with('/'))?;
     let method = match random.u8(..16) {
@@ -122,8 +138,10 @@ fn request(random: &mut Rng, with_tokens: bool) -> Option<Request<Body>> {
             Method::from_bytes(pick(random, &["PUT", "DELETE", "OPTIONS", "TRACE", "M-X"]).as_bytes()).ok()?
         }
         _ if target.path() == "/api/v1/reload" => Method::POST,
+        _ if target.path().ends_with("/weight") => Method::PUT,
         _ => Method::GET,
     };
+    let is_weight = target.path().ends_with("/weight");
     let mut request = Request::builder().method(method).uri(target);
     if with_tokens && random.u8(..8) > 0 {
         let others = ["Bearer x", "Basic eDp5", "bearer", "Basic %"];
@@ -134,7 +152,11 @@ fn request(random: &mut Rng, with_tokens: bool) -> Option<Request<Body>> {
         }
         request = request.header("authorization", offer);
     }
-    let body = if random.u8(..8) == 0 { "x".repeat(random.usize(..100)) } else { String::new() };
+    let body = match random.u8(..8) {
+        0 => vec![b'x'; random.usize(..100)],
+        _ if is_weight => weight(random),
+        _ => Vec::new(),
+    };
     request.body(Body::from(body)).ok()
 }
 
@@ -160,6 +182,7 @@ fn state(tokens: Tokens) -> Arc<HttpState> {
         tokens,
         reload,
         archive: access(),
+        weights: super::weight_tests::deaf(),
         models: vec![id("default", "fraud"), id("a", "twice"), id("b", "twice")],
     })
 }

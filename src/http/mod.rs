@@ -9,6 +9,7 @@ pub mod page;
 pub mod panes;
 pub mod reload;
 mod server;
+pub mod weight;
 
 #[cfg(test)]
 mod archive_tests;
@@ -20,6 +21,8 @@ mod limits_tests;
 mod state_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod weight_tests;
 
 pub use auth::{Scope, Tokens};
 pub use board::Board;
@@ -33,7 +36,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -54,6 +57,8 @@ pub struct HttpState {
     pub tokens: Tokens,
     /// Where requests to read the configuration again go.
     pub reload: mpsc::Sender<reload::ReloadRequest>,
+    /// The way of a weight to the judges.
+    pub weights: weight::WeightAccess,
     /// The configured models.
     pub models: Vec<ModelId>,
 }
@@ -93,6 +98,7 @@ pub fn api(state: &Arc<HttpState>) -> Router {
         .layer(guard(Scope::Read));
     let admin = Router::new()
         .route("/api/v1/reload", post(reload::reload))
+        .route("/api/v1/models/{model}/weight", put(weight::put))
         .method_not_allowed_fallback(not_allowed)
         .layer(guard(Scope::Admin));
     read.merge(admin).with_state(Arc::clone(state))
@@ -173,7 +179,7 @@ fn find(state: &HttpState, name: Named, namespace: Option<&str>) -> Result<Model
     match found[..] {
         [id] => Ok(id.clone()),
         [] => Err(Box::new(problem(StatusCode::NOT_FOUND, "no such model is configured"))),
-        _ => Err(Box::new(bad_request("several namespaces have this model: add ?namespace="))),
+        _ => Err(Box::new(bad_request("several namespaces have this model: say which by `namespace`"))),
     }
 }
 

@@ -4,6 +4,7 @@ use super::archive::ArchiveAccess;
 use super::board::Board;
 use super::health::{Health, Stage};
 use super::reload::ReloadRequest;
+use super::weight::WeightAccess;
 use super::{HttpState, Limits, Scope, Tokens, api, page, probes, serve};
 use crate::event::{EventTime, ModelId, Role, SeriesKind};
 use crate::judge::report::{
@@ -151,14 +152,23 @@ impl Server {
     }
 
     pub(super) async fn with_archive(archive: ArchiveAccess) -> Server {
-        Server::with(&[], Limits::default(), archive).await
+        Server::with(&[], Limits::default(), (archive, super::weight_tests::deaf())).await
     }
 
     pub(super) async fn bounded(tokens: &[(&str, Scope, &str)], limits: Limits) -> Server {
-        Server::with(tokens, limits, super::archive_tests::access()).await
+        Server::with(tokens, limits, (super::archive_tests::access(), super::weight_tests::deaf())).await
     }
 
-    async fn with(tokens: &[(&str, Scope, &str)], limits: Limits, archive: ArchiveAccess) -> Server {
+    /// One whose weights go this way.
+    pub(super) async fn telling(tokens: &[(&str, Scope, &str)], weights: WeightAccess) -> Server {
+        Server::with(tokens, Limits::default(), (super::archive_tests::access(), weights)).await
+    }
+
+    async fn with(
+        tokens: &[(&str, Scope, &str)],
+        limits: Limits,
+        (archive, weights): (ArchiveAccess, WeightAccess),
+    ) -> Server {
         let health = Health::new();
         let (stage, mut known) = (health.stage("tally-0"), Tokens::default());
         for (name, scope, secret) in tokens {
@@ -172,6 +182,7 @@ impl Server {
             tokens: known,
             reload,
             archive,
+            weights,
             models: vec![id("default", "fraud"), id("a", "twice"), id("b", "twice")],
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -183,8 +194,12 @@ impl Server {
     }
 
     async fn ask(&self, method: Method, path: &str, authorization: Option<&str>) -> Answer {
-        let mut request = self.client.request(method, format!("http://{}{path}", self.address));
-        if let Some(value) = authorization {
+        self.send(method, path, authorization, String::new()).await
+    }
+
+    pub(super) async fn send(&self, method: Method, path: &str, may: Option<&str>, body: String) -> Answer {
+        let mut request = self.client.request(method, format!("http://{}{path}", self.address)).body(body);
+        if let Some(value) = may {
             request = request.header("authorization", value);
         }
         let response = request.send().await.unwrap();

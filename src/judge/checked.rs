@@ -1,7 +1,8 @@
 //! State records as they are read back: decoded, and refused where their numbers cannot be true.
 
 use super::state_record::{MergeState, NextOffset, OffsetRange, PaneRange, SourceRecord};
-use crate::tally::checked::{MAX_TIME_MS, RecordError, demand, demand_format, is_offset, is_time};
+use super::weights::WeightChange;
+use crate::tally::checked::{MAX_TIME_MS, RecordError, demand, demand_format, is_offset, is_time, is_weight};
 use prost::Message;
 
 impl MergeState {
@@ -19,6 +20,7 @@ impl MergeState {
         demand(is_time(state.clock) && is_time(state.revised_at), "clock")?;
         state.replay_next.iter().chain(&state.joins_next).try_for_each(check_next)?;
         state.sources.iter().try_for_each(check_source)?;
+        state.weights.iter().flat_map(|one| &one.changes).try_for_each(check_change)?;
         Ok(state)
     }
 
@@ -41,6 +43,11 @@ impl MergeState {
 fn check_next(source: &NextOffset) -> Result<(), RecordError> {
     demand(is_offset(source.next), "offsets")?;
     demand(source.watermark.is_none_or(is_time), "watermark")
+}
+
+fn check_change(change: &WeightChange) -> Result<(), RecordError> {
+    demand(is_time(change.since), "time")?;
+    demand(is_weight(change.canary_weight), "weight")
 }
 
 fn check_source(source: &SourceRecord) -> Result<(), RecordError> {

@@ -212,19 +212,17 @@ impl Judge {
                 step.panes.extend(self.pane_records(model, tier, end - length));
             }
         }
-        let Some(history) = self.models.get(&model) else { return };
-        for scale in SCALES {
-            if end.rem_euclid((scale / 4).max(1)) == 0 {
-                step.windows.extend(history.window(
-                    &watch,
-                    model,
-                    scale,
-                    end,
-                    self.config.pane_ms,
-                    &self.holes,
-                ));
-            }
+        for scale in SCALES.into_iter().filter(|scale| end.rem_euclid((scale / 4).max(1)) == 0) {
+            step.windows.extend(self.window(model, scale, end));
         }
+    }
+
+    /// The window of `scale` panes that ends before pane `end`, as [`ModelHistory::window`].
+    fn window(&self, model: u32, scale: i64, end: i64) -> Option<ModelWindow> {
+        let history = self.models.get(&model)?;
+        let window = history.window(&self.watch.0, model, scale, end, self.config.pane_ms, &self.holes)?;
+        let set_weight = self.weight_over(model, window.start.0, window.end.0);
+        Some(ModelWindow { set_weight, ..window })
     }
 
     /// Reports the windows of closed panes that late events changed.
@@ -242,8 +240,7 @@ impl Judge {
             }
         }
         for (model, scale, end) in ends {
-            let Some(history) = self.models.get(&model) else { continue };
-            let window = history.window(&self.watch.0, model, scale, end, self.config.pane_ms, &self.holes);
+            let window = self.window(model, scale, end);
             #[cfg(test)]
             let window =
                 window.map(|window| ModelWindow { revised: !Bug::ActOnRevision.is_planted(), ..window });

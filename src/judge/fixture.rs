@@ -209,7 +209,15 @@ pub fn window(
     let mut random = fastrand::Rng::with_seed(seed ^ (number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let arms = vec![arm(watched, 0, stable, &mut random), arm(watched, 1, canary, &mut random)];
     let start = EventTime(1_700_000_000_000 + number * 60_000);
-    ModelWindow { model: 0, start, end: EventTime(start.0 + 60_000), scale: 1, revised: false, arms }
+    ModelWindow {
+        model: 0,
+        start,
+        end: EventTime(start.0 + 60_000),
+        scale: 1,
+        revised: false,
+        set_weight: Default::default(),
+        arms,
+    }
 }
 
 /// Measures and reports one window.

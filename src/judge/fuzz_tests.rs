@@ -3,7 +3,7 @@
 //! be true, and reads back what it wrote itself.
 
 use super::dispersion::Dispersion;
-use super::evidence::{Evidence, Terms};
+use super::evidence::{self, Evidence, Terms};
 use super::fixture::CONFIG;
 use super::measure::measure;
 use super::plan::MeasurePlan;
@@ -14,10 +14,10 @@ use super::window::ModelWindow;
 use super::*;
 use crate::baseline::{VersionIndex, Watch};
 use crate::decode::{ScorePair, Table};
-use crate::event::SeriesOf;
 use crate::event::fuzz::{cases, seed};
+use crate::event::{ModelId, SeriesOf};
 use crate::tally::checked::{MAX_COUNT, RecordError};
-use crate::tally::record::{PaneRecord, TallyRecord};
+use crate::tally::record::{FORMAT, PaneRecord, TallyBody, TallyRecord, Weight};
 use crate::tally::tests::{Event, PANE_MS, feed, source, stamp, start, watch};
 use crate::tally::{SourceKey, SourceStart, Tally};
 use arrow::array::{Int64Array, UInt8Array};
@@ -56,6 +56,10 @@ fn log(watch: &Arc<Watch>, flushes: i64, late: bool) -> Vec<TallyRecord> {
             records.extend(flush.records.into_iter().map(|one| one.record));
             tally.commit(500);
         }
+        let ModelId { namespace, name: model } = watch.models[0].id.clone();
+        let (canary_weight, since) = ((number % 4) as f64 / 4.0, number * PANE_MS);
+        let told = TallyBody::Weight(Weight { namespace, model, canary_weight, since });
+        records.push(TallyRecord { format: FORMAT, body: Some(told) });
     }
     records
 }
@@ -160,7 +164,7 @@ impl Fed {
         let (plan, mut streaks) = (MeasurePlan::new(watched), Streaks::default());
         let budget = Budget::new(&BudgetConfig::default(), &plan, PANE_MS);
         let (mut dispersion, mut evidence) = (Dispersion::default(), Evidence::default());
-        let terms = Terms { alpha: 0.01, tolerance: 0.02, weight: Some(0.1) };
+        let terms = Terms { alpha: 0.01, tolerance: 0.02, weight: evidence::Weight::Told(0.1) };
         for window in &self.windows {
             let measured = measure(&plan, window, &dispersion);
             for rules in [VerdictRules::Budget(budget), VerdictRules::Thresholds(Thresholds::default())] {
@@ -184,6 +188,7 @@ impl Fed {
         let late = (self.config.allowed_lateness_ms / self.config.pane_ms).max(1) as usize;
         assert!(kept <= 3 * late + 8 * 21 + 64, "{kept} closed panes and sums");
         assert!(judge.holes.ranges().len() <= 64);
+        assert!(judge.weights.values().all(|weights| (1..=32).contains(&weights.changes().len())));
     }
 
     /// What it stores can be read back, and says the same.

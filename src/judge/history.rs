@@ -5,6 +5,7 @@ use super::joins::Matured;
 use super::pane_holes::PaneHoles;
 use super::panes::{ArmCounts, add_counts, empty, to_record};
 use super::service::Service;
+use super::weights::SetWeight;
 use super::window::{ArmWindow, ModelWindow, SeriesCounts};
 use crate::baseline::{VersionIndex, Watch, WatchedVersion};
 use crate::event::EventTime;
@@ -226,6 +227,7 @@ impl ModelHistory {
             end: EventTime(end * pane_ms),
             scale: scale as u32,
             revised: false,
+            set_weight: SetWeight::Untold,
             arms: sums.into_iter().map(arm).collect(),
         })
     }

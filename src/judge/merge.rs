@@ -7,6 +7,7 @@ use super::pane_holes::PaneHoles;
 use super::panes::OpenPane;
 use super::sources::{Fit, Folded, Sources, key_of};
 use super::state_record::NextOffset;
+use super::weights::Weights;
 use super::window::ModelWindow;
 use crate::baseline::{VersionIndex, Watch};
 use crate::tally::SourceKey;
@@ -67,7 +68,7 @@ pub struct Notes {
     pub late_revised: u64,
     /// Events too late even for that.
     pub late_dropped: u64,
-    /// Deltas of models, series or grids that are not watched here.
+    /// Deltas of models, series or grids that are not watched here, and weights of such models.
     pub foreign_deltas: u64,
     /// Panes closed before their time, because the open ones held too much.
     pub closed_early: u64,
@@ -151,6 +152,8 @@ pub struct Judge {
     pub(super) dirty: BTreeMap<(u32, i64), i64>,
     /// Marker clock of the last such reports.
     pub(super) revised_at: i64,
+    /// Model → what its owner has told of the canary's share of the traffic.
+    pub(super) weights: BTreeMap<u32, Weights>,
     pub(super) boundaries: VecDeque<Boundary>,
     /// The next offset to apply.
     pub(super) applied: i64,
@@ -191,6 +194,7 @@ impl Judge {
             holes: PaneHoles::default(),
             dirty: BTreeMap::new(),
             revised_at: 0,
+            weights: BTreeMap::new(),
             boundaries: VecDeque::from([Boundary { offset: start, clock: 0, next: Vec::new() }]),
             applied: start,
             replay: None,
@@ -259,6 +263,7 @@ impl Judge {
                 self.limit_staged(&mut step.notes);
             }
             Some(TallyBody::Marker(marker)) => self.apply_marker(offset, marker, &mut step),
+            Some(TallyBody::Weight(told)) => self.hear_weight(told, &mut step.notes),
             None => {}
         }
         self.applied = self.applied.max(offset + 1);

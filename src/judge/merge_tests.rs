@@ -1,8 +1,10 @@
 //! The merge: ranges are checked, panes close once and in order, a restart changes nothing.
 
 use super::fixture::CONFIG;
+use super::weights::SetWeight;
 use super::*;
-use crate::tally::record::{TallyBody, TallyRecord};
+use crate::event::ModelId;
+use crate::tally::record::{FORMAT, TallyBody, TallyRecord, Weight};
 use crate::tally::tests::{Event, PANE_MS, feed, source, stamp, start, watch};
 use crate::tally::{SourceKey, SourceStart, Tally};
 use proptest::prelude::*;
@@ -41,6 +43,12 @@ impl Log {
         let id = format!("flush-{}", self.flushes);
         self.records.extend(tally.flush(&stamp(&id, wall_clock)).records.into_iter().map(|one| one.record));
         tally.commit(500);
+    }
+
+    fn tell(&mut self, canary_weight: f64, since: i64) {
+        let ModelId { namespace, name: model } = shared_watch().models[0].id.clone();
+        let told = TallyBody::Weight(Weight { namespace, model, canary_weight, since });
+        self.records.push(TallyRecord { format: FORMAT, body: Some(told) });
     }
 }
 
@@ -327,6 +335,34 @@ fn when_nothing_is_left_to_read_everything_closes() {
     assert_eq!(windows(&steps), vec![(1, 1_000, 1), (1, 2_000, 1)]);
 }
 
+#[test]
+fn a_window_knows_what_was_told_before_it_closed() {
+    let steady = steady(200_000).records;
+    let closing = |judge: &mut Judge, records: &[TallyRecord]| -> BTreeMap<i64, SetWeight> {
+        let steps = run(judge, records, judge.applied() as usize);
+        let single = steps.into_iter().flat_map(|step| step.windows).filter(|one| one.scale == 1);
+        single.map(|window| (window.start.0, window.set_weight)).collect()
+    };
+    let (mut judge, mut told) = (judge(1), Log::default());
+    let half = steady.len() / 2;
+    let before = closing(&mut judge, &steady[..half]);
+    assert!(before.values().all(|weight| *weight == SetWeight::Untold) && before.len() > 90);
+    told.tell(0.1, -60_000);
+    told.tell(0.25, 170_000);
+    // Of a model that is not watched.
+    told.records.push(told.records[0].clone());
+    let Some(TallyBody::Weight(other)) = &mut told.records[2].body else { unreachable!("a weight") };
+    other.model.push('x');
+    let notes: u64 = run(&mut judge, &told.records, half).iter().map(|step| step.notes.foreign_deltas).sum();
+    assert_eq!(notes, 1);
+    let after = closing(&mut judge, &steady[half..]);
+    let of = |start: i64| after.get(&start).copied();
+    assert_eq!(of(101_000), Some(SetWeight::Known(0.1)));
+    assert_eq!([of(109_000), of(110_000)], [Some(SetWeight::Known(0.1)), Some(SetWeight::Unclear)]);
+    assert_eq!(judge.weight_now(0), Some(0.25));
+    assert_eq!(judge.state().weights[0].changes.len(), 2);
+}
+
 /// Everything a judge emits from `from` on.
 fn emitted(steps: Vec<Step>) -> Vec<(Vec<crate::tally::record::PaneRecord>, Vec<window::ModelWindow>)> {
     steps.into_iter().map(|step| (step.panes, step.windows)).collect()
@@ -351,6 +387,10 @@ proptest! {
             if index % flush == 0 {
                 log.flush(&mut tallies[(index / flush) % 2], clock);
             }
+            // Told for now, for long ago, and again.
+            if index % 7 == 0 {
+                log.tell((index % 5) as f64 / 5.0, clock - if index % 2 == 0 { 0 } else { 70_000 });
+            }
         }
         let cut = ((log.records.len() as f64 * stop) as usize).max(1);
         let mut steady = judge(2);
@@ -370,5 +410,6 @@ proptest! {
         let (a, b) = (run(&mut steady, &log.records[cut..], cut), run(&mut restarted, &log.records[cut..], cut));
         prop_assert_eq!(emitted(a), emitted(b));
         prop_assert_eq!(steady.state().sources, restarted.state().sources);
+        prop_assert_eq!(steady.state().weights, restarted.state().weights);
     }
 }

@@ -40,6 +40,7 @@ pub mod stored;
 pub mod streaks;
 mod summary;
 pub mod verdict;
+pub mod weights;
 pub mod window;
 
 #[cfg(test)]

@@ -27,7 +27,9 @@ fn reports(watched: &WatchedModel, pairs: [&[Pair]; 2]) -> [Vec<ScoreReport>; 2]
         }
     }
     let start = EventTime(0);
-    let window = ModelWindow { model: 0, start, end: EventTime(60_000), scale: 1, revised: false, arms };
+    let end = EventTime(60_000);
+    let set_weight = Default::default();
+    let window = ModelWindow { model: 0, start, end, scale: 1, revised: false, set_weight, arms };
     let rules = VerdictRules::Thresholds(Thresholds::default());
     let (_, reports) = judge(watched, &window, &rules, &mut Streaks::default());
     let mut scores = reports.into_iter().map(|report| report.scores);

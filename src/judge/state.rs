@@ -115,6 +115,7 @@ impl Judge {
             pane_len: self.config.pane_ms,
             joins_from,
             joins_next: joins_next.unwrap_or_default(),
+            weights: self.weight_records(),
         }
     }
 
@@ -156,6 +157,7 @@ impl Judge {
         let closed_to = state.closed_to.map(bounded);
         judge.closed_to = closed_to;
         judge.revised_at = state.revised_at;
+        judge.restore_weights(&state.weights);
         state.holes.iter().for_each(|panes| judge.holes.mark(panes.start..panes.end));
         judge.replay = Some(Replay { until: state.applied, sources: at_applied });
         for span in &state.models {
@@ -312,7 +314,7 @@ fn layout(version: &WatchedVersion) -> u64 {
     hash
 }
 
-fn find_model(watch: &WatchRef, namespace: &str, model: &str) -> Option<u32> {
+pub(super) fn find_model(watch: &WatchRef, namespace: &str, model: &str) -> Option<u32> {
     let found =
         watch.0.models.iter().position(|one| one.id.namespace == namespace && one.id.name == model)?;
     Some(found as u32)

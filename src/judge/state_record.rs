@@ -1,5 +1,6 @@
 //! The record of a merge partition in `tidegate.state` (Protocol Buffers; `schemas/tidegate.proto`).
 
+use super::weights::ModelWeights;
 use prost::Message;
 
 /// The record of a merge partition in `tidegate.state`.
@@ -41,6 +42,9 @@ pub struct MergeState {
     /// Absent: there are none.
     #[prost(int64, optional, tag = "13")]
     pub joins_from: Option<i64>,
+    /// What owners have told of the canary's share of the traffic.
+    #[prost(message, repeated, tag = "14")]
+    pub weights: Vec<ModelWeights>,
     /// Sources there.
     #[prost(message, repeated, tag = "15")]
     pub joins_next: Vec<NextOffset>,

@@ -3,6 +3,7 @@
 use super::history::TIERS;
 use super::joins::Matured;
 use super::panes::{add_counts, empty, version_of};
+use super::weights::SetWeight;
 use super::window::{ArmWindow, ModelWindow, SeriesCounts};
 use crate::baseline::{VersionIndex, Watch};
 use crate::event::EventTime;
@@ -82,6 +83,7 @@ pub fn window(
         end: to,
         scale: u32::try_from(scale).unwrap_or(u32::MAX),
         revised: false,
+        set_weight: SetWeight::Untold,
         arms: arms.into_values().collect(),
     };
     (window, left_out)

@@ -1,11 +1,12 @@
 //! Valid records with some of their fields changed, and the bytes of records damaged.
 
 use crate::event::fuzz::{damage, edge};
+use crate::judge::weights::WeightChange;
 use crate::judge::{MergeState, OffsetRange, PaneRange};
 use crate::tally::checked::MAX_COUNT;
 use crate::tally::record::{
     Counts, Delta, Joins, Marker, OutcomeCount, PaneRecord, RoleCount, ScoreCounts, SourceRange, TallyBody,
-    TallyRecord,
+    TallyRecord, Weight,
 };
 use fastrand::Rng;
 use prost::Message;
@@ -178,6 +179,15 @@ fn twist_marker(random: &mut Rng, marker: &mut Marker) {
     }
 }
 
+fn twist_weight(random: &mut Rng, weight: &mut Weight) {
+    match random.u8(..4) {
+        0 => name(random, &mut weight.model),
+        1 => weight.since = near(random, weight.since),
+        2 => weight.canary_weight = f64::from_bits(random.u64(..)),
+        _ => weight.canary_weight = random.f64(),
+    }
+}
+
 /// Changes a field of a tally record, or the bytes of it.
 pub(super) fn tally(random: &mut Rng, record: &TallyRecord) -> Vec<u8> {
     let mut record = record.clone();
@@ -192,6 +202,7 @@ pub(super) fn tally(random: &mut Rng, record: &TallyRecord) -> Vec<u8> {
                     Some(TallyBody::Delta(delta)) => twist_delta(random, delta),
                     Some(TallyBody::Marker(marker)) => twist_marker(random, marker),
                     Some(TallyBody::Joins(joins)) => twist_joins(random, joins),
+                    Some(TallyBody::Weight(weight)) => twist_weight(random, weight),
                     None => {}
                 }
             }
@@ -222,7 +233,7 @@ pub(super) fn pane(random: &mut Rng, record: &PaneRecord) -> Vec<u8> {
 /// Changes a field of a partition's state, or the bytes of it.
 pub(super) fn state(random: &mut Rng, state: &MergeState) -> Vec<u8> {
     let mut state = state.clone();
-    match random.u8(..14) {
+    match random.u8(..15) {
         0 => return damaged(random, &state),
         1 => return noise(random),
         2 => state.applied = near(random, state.applied),
@@ -246,6 +257,11 @@ pub(super) fn state(random: &mut Rng, state: &MergeState) -> Vec<u8> {
             one.closed_to = near(random, one.closed_to);
         }),
         11 => state.replay_next.iter_mut().for_each(|one| one.next = near(random, one.next)),
+        12 => state.weights.iter_mut().for_each(|one| {
+            let weight = if random.bool() { random.f64() } else { f64::from_bits(random.u64(..)) };
+            one.changes.push(WeightChange { since: edge(random), canary_weight: weight });
+            one.changes = one.changes.repeat(random.usize(..50));
+        }),
         _ => {
             let at = random.usize(..state.sources.len().max(1));
             for source in state.sources.iter_mut().skip(at).take(1) {

@@ -2,6 +2,7 @@
 
 use super::joins::Matured;
 use super::service::Service;
+use super::weights::SetWeight;
 use crate::baseline::VersionIndex;
 use crate::cells::{Sums, UNIT_CELLS};
 use crate::event::EventTime;
@@ -73,6 +74,8 @@ pub struct ModelWindow {
     pub scale: u32,
     /// A late revision: changes reports only, moves no streak, decides nothing.
     pub revised: bool,
+    /// What the owner of the canary's share of the traffic has told of it.
+    pub set_weight: SetWeight,
     pub arms: Vec<ArmWindow>,
 }
 

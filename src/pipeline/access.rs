@@ -2,6 +2,7 @@
 
 use super::{Stages, topics};
 use crate::config::Config;
+use crate::http::Scope;
 use crate::source::kafka::Operation::{Describe, Read, Write};
 use crate::source::kafka::{
     ClientSettings, Operation, TopicUse, missing_topic_rights, missing_transactional_right, refused_topics,
@@ -37,6 +38,10 @@ pub(super) fn uses(config: &Config, stages: Stages) -> Vec<TopicUse> {
         add(&own.actions, &[Read]);
         add(&own.outcomes, &[Read, Write]);
         add(&own.alerts, &[Write]);
+    }
+    if config.http.tokens.iter().any(|token| token.scope == Scope::Admin) {
+        // Its bearer may tell weights.
+        add(&own.tallies, &[Write]);
     }
     // The board of every process.
     for topic in [&own.reports, &own.alerts, &own.actions, &own.outcomes] {
@@ -85,6 +90,7 @@ pub async fn check(config: &Config) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::TokenConfig;
     use std::path::Path;
 
     #[test]
@@ -92,11 +98,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("fraud-v1.parquet"), "x").expect("a file");
         let config = crate::config::parse(crate::config::MINIMAL, Path::new("t.toml"), folder.path());
-        let config = config.expect("the minimal configuration");
-        let operations = |stages, topic: &str| {
-            let found = uses(&config, stages).into_iter().find(|one| one.topic == topic);
+        let mut config = config.expect("the minimal configuration");
+        let of = |config: &Config, stages, topic: &str| {
+            let found = uses(config, stages).into_iter().find(|one| one.topic == topic);
             found.map(|one| one.operations).unwrap_or_default()
         };
+        let operations = |stages, topic: &str| of(&config, stages, topic);
         assert_eq!(operations(Stages::All, "model-events"), [Read]);
         assert_eq!(operations(Stages::Judge, "model-events"), [Describe]);
         assert_eq!(operations(Stages::All, "tidegate.tallies"), [Read, Write]);
@@ -105,5 +112,9 @@ mod tests {
         assert_eq!(operations(Stages::Notify, "tidegate.panes"), []);
         assert_eq!(operations(Stages::Tally, "tidegate.reports"), [Read]);
         assert_eq!(uses(&config, Stages::All).len(), 9);
+        for (scope, expected) in [(Scope::Read, vec![Read]), (Scope::Admin, vec![Read, Write])] {
+            config.http.tokens = vec![TokenConfig { name: "a".to_owned(), file: "a".into(), scope }];
+            assert_eq!(of(&config, Stages::Judge, "tidegate.tallies"), expected);
+        }
     }
 }

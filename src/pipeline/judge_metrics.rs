@@ -38,6 +38,9 @@ pub(super) fn note(assignment: &JudgeAssignment, slot: &Slot, step: &Step) {
         for id in slot.ids() {
             metrics.watermark.with_label_values(&[&id.name, &id.namespace]).set(watermark as f64 / 1000.0);
         }
+        for (id, weight) in slot.weights() {
+            metrics.rollout_weight.with_label_values(&[&id.name, &id.namespace]).set(weight);
+        }
     }
 }
 
@@ -75,6 +78,7 @@ fn show_self_check(assignment: &JudgeAssignment, report: &Report, check: &SelfCh
 pub(super) fn retire(metrics: &Metrics, id: &ModelId) {
     let labels = [id.name.as_str(), id.namespace.as_str()];
     let _ = metrics.watermark.remove_label_values(&labels);
+    let _ = metrics.rollout_weight.remove_label_values(&labels);
     let _ = metrics.self_check.remove_label_values(&labels);
     for bound in ["lower", "upper"] {
         let _ = metrics.self_check_bound.remove_label_values(&[labels[0], labels[1], bound]);

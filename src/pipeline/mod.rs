@@ -30,15 +30,18 @@ mod tally_assignment;
 mod tally_stage;
 mod topic_ids;
 pub mod topics;
+mod weights;
 
 use crate::baseline::Watch;
-use crate::config::{Config, NotifyConfig, WebhookConfig, load_watch, out_of_reach};
+use crate::config::{Config, ModelConfig, NotifyConfig, WebhookConfig, load_watch, out_of_reach};
 use crate::decode::TimeBounds;
+use crate::event::EventTime;
 use crate::http::HttpState;
 use crate::http::archive::ArchiveAccess;
 use crate::http::board::Board;
 use crate::http::health::Health;
 use crate::http::reload::ReloadRequest;
+use crate::http::weight::WeightAccess;
 use crate::judge::JudgeConfig;
 use crate::judge::plan::MeasurePlan;
 use crate::metrics::Metrics;
@@ -53,13 +56,14 @@ use http_side::HttpSide;
 use memory::{Clients, Cluster, MemoryBudget};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use supervise::supervise;
 use tally_stage::Shared;
 use tokio::sync::mpsc;
+use weights::TallyTeller;
 
 pub use archive::TopicArchive;
 pub use clock::now;
@@ -86,10 +90,14 @@ pub struct Service {
     pub reloads: mpsc::Receiver<ReloadRequest>,
     shared: Shared,
     watch: tokio::sync::watch::Sender<Arc<Watch>>,
+    latest: Latest,
     threads: Vec<JoinHandle<()>>,
     http: HttpSide,
     config: Config,
 }
+
+/// The models as the configuration was read last, and when.
+type Latest = Arc<RwLock<(Vec<ModelConfig>, EventTime)>>;
 
 /// Checks the cluster, makes missing topics, starts the stages and the HTTP side.
 ///
@@ -137,11 +145,18 @@ async fn launch(config: Config, stages: Stages, cluster: Cluster) -> anyhow::Res
         tokens: http_side::read_tokens(&config.http)?,
         reload,
         archive: ArchiveAccess::new(Arc::new(TopicArchive::new(&config, READ_LIMIT))),
+        weights: WeightAccess::new(
+            Arc::new(TallyTeller::new(&config)),
+            millis(config.windows.max_future),
+            now,
+        ),
         models,
     });
     let http = HttpSide::start(&config.http, state).await?;
-    let threads = start_stages(&config, stages, &clients, &board, &shared)?;
-    Ok(Service { address: http.address, reloads, shared, watch: watch_sender, threads, http, config })
+    let latest = Arc::new(RwLock::new((config.models.clone(), now())));
+    let threads = start_stages(&config, stages, &clients, (&board, &latest), &shared)?;
+    let (address, watch) = (http.address, watch_sender);
+    Ok(Service { address, reloads, shared, watch, latest, threads, http, config })
 }
 
 fn read_watch(config: &Config) -> anyhow::Result<Watch> {
@@ -214,13 +229,13 @@ fn start_stages(
     config: &Config,
     stages: Stages,
     clients: &Clients,
-    board: &Arc<Board>,
+    (board, latest): (&Arc<Board>, &Latest),
     shared: &Shared,
 ) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let runs = |stage: Stages| stages == Stages::All || stages == stage;
     let mut threads = Vec::new();
     if runs(Stages::Judge) {
-        let (settings, board) = (judge_settings(config, &clients.judge), Arc::clone(board));
+        let (settings, board) = (judge_settings(config, &clients.judge, latest), Arc::clone(board));
         let run = move |shared: &Shared| judge_stage::run(&settings, &board, shared);
         threads.push(supervise("judge", shared, run)?);
     }
@@ -270,11 +285,13 @@ fn tally_settings(config: &Config, client: &ClientSettings, thread: usize) -> ta
     }
 }
 
-fn judge_settings(config: &Config, client: &ClientSettings) -> judge_stage::JudgeSettings {
+fn judge_settings(config: &Config, client: &ClientSettings, latest: &Latest) -> judge_stage::JudgeSettings {
     let windows = &config.windows;
-    let models = config.models.clone();
+    let latest = Arc::clone(latest);
     let pane_ms = millis(windows.pane);
     let rules = move |watch: &Watch| -> Vec<ModelRules> {
+        let latest = latest.read().unwrap_or_else(PoisonError::into_inner);
+        let (models, read_at) = &*latest;
         let rules_of = |watched: &crate::baseline::WatchedModel| {
             let found = models.iter().find(|model| model.id == watched.id);
             let plan = MeasurePlan::new(watched);
@@ -282,6 +299,7 @@ fn judge_settings(config: &Config, client: &ClientSettings) -> judge_stage::Judg
                 verdicts: found.map(|model| model.verdicts).unwrap_or_default().rules(&plan, pane_ms),
                 plan,
                 policy: found.map(|model| model.policy.clone()).unwrap_or_default(),
+                read_at: *read_at,
             }
         };
         watch.models.iter().map(rules_of).collect()
@@ -355,6 +373,8 @@ impl Service {
         }
         out_of_reach(&config, &watch).iter().for_each(|said| tracing::warn!("{said}"));
         self.config.models = config.models;
+        let models = self.config.models.clone();
+        *self.latest.write().unwrap_or_else(PoisonError::into_inner) = (models, now());
         self.watch.send_replace(Arc::new(watch));
         Ok(())
     }

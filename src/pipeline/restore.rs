@@ -48,6 +48,14 @@ impl Slot {
         self.watched().map(|model| &model.id)
     }
 
+    /// The weight that is set now, of the models whose owner has told one.
+    pub(super) fn weights(&self) -> impl Iterator<Item = (&ModelId, f64)> {
+        let weight = |index: &u32| self.judge.weight_now(*index);
+        self.models
+            .iter()
+            .filter_map(move |(index, (rules, _))| Some((&rules.plan.watched().id, weight(index)?)))
+    }
+
     pub(super) fn owns(&self, id: &ModelId) -> bool {
         self.models.values().any(|(rules, _)| rules.plan.watched().id == *id)
     }

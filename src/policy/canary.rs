@@ -11,7 +11,7 @@ use super::{ExpectedChange, PolicyConfig, guardrails};
 use crate::baseline::WatchedModel;
 use crate::event::{EventTime, SeriesKind};
 use crate::judge::dispersion::LEAST_PANES;
-use crate::judge::evidence::{Compared, Comparison};
+use crate::judge::evidence::{Compared, Comparison, SplitTest};
 use crate::judge::report::Reference;
 use crate::judge::verdict::VerdictRules;
 use crate::stats::sequential::boundary::LEAST_CANARY_EVENTS;
@@ -97,8 +97,8 @@ fn lay_plainly(
         );
         return blame(Decision::Inconclusive, Vec::new(), reason);
     }
-    if let Some(p_value) = comparison.split_p_value.filter(|p| *p < SPLIT_LEVEL) {
-        return wrong_split(config, comparison, p_value);
+    if let Some(split) = comparison.split.filter(|split| split.p_value < SPLIT_LEVEL) {
+        return wrong_split(&split);
     }
     if let Some(broken) = guardrails::broken(comparison) {
         return broken;
@@ -122,9 +122,8 @@ fn lay_plainly(
     quiet(config, comparison)
 }
 
-fn wrong_split(config: &PolicyConfig, comparison: &Comparison, p_value: f64) -> Blame {
-    let all = (comparison.canary_events + comparison.stable_events).max(1) as f64;
-    let (share, set) = (comparison.canary_events as f64 / all, config.canary_weight.unwrap_or_default());
+fn wrong_split(split: &SplitTest) -> Blame {
+    let SplitTest { p_value, share, set, changed } = *split;
     let finding = Finding {
         kind: "quality".to_owned(),
         name: "traffic".to_owned(),
@@ -133,8 +132,9 @@ fn wrong_split(config: &PolicyConfig, comparison: &Comparison, p_value: f64) -> 
         value: share,
         threshold: set,
     };
+    let on_average = if changed { " on average" } else { "" };
     let reason = format!(
-        "The canary gets {:.1} % of the traffic where {:.1} % is set (p = {p_value:.1e}). Paused; look at the \
+        "The canary gets {:.1} % of the traffic where {:.1} % is set{on_average} (p = {p_value:.1e}). Paused; look at the \
          routing, or at events that are lost.",
         share * 100.0,
         set * 100.0

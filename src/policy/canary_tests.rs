@@ -7,6 +7,7 @@ use crate::event::EventTime;
 use crate::judge::fixture::{HEALTHY, Traffic, watched, window};
 use crate::judge::plan::MeasurePlan;
 use crate::judge::verdict::{Budget, BudgetConfig, VerdictRules};
+use crate::judge::weights::SetWeight;
 use crate::judge::window::ModelWindow;
 
 const STABLE: Traffic = Traffic { events: 1_800, ..HEALTHY };
@@ -22,7 +23,8 @@ impl Run {
     fn new(canary_predictions: bool, policy: PolicyConfig) -> Run {
         let plan = MeasurePlan::new(&watched(canary_predictions));
         let budget = Budget::new(&BudgetConfig::default(), &plan, 60_000);
-        let rules = ModelRules { plan, verdicts: VerdictRules::Budget(budget), policy };
+        let verdicts = VerdictRules::Budget(budget);
+        let rules = ModelRules { plan, verdicts, policy, read_at: EventTime(0) };
         let mut run = Run { rules, memory: ModelMemory::default(), number: -10 };
         for _ in 0..10 {
             let mut pane = run.pane(STABLE, CANARY);
@@ -192,6 +194,27 @@ fn a_wrong_split_pauses() {
     let mut run = Run::new(true, policy);
     assert_eq!(run.sent(5, STABLE, CANARY).0, [Decision::Pause]);
     assert!(run.reason().contains("10.0 % of the traffic where 5.0 % is set"), "{}", run.reason());
+}
+
+#[test]
+fn a_told_weight_counts_instead_of_the_configured_one() {
+    let sent = |configured, told: SetWeight| {
+        let mut run = Run::new(true, PolicyConfig { canary_weight: configured, ..PolicyConfig::default() });
+        let mut sent = Vec::new();
+        for _ in 0..8 {
+            let pane = ModelWindow { set_weight: told, ..run.pane(STABLE, CANARY) };
+            let conclusion = evaluate(&run.rules, &pane, &mut run.memory);
+            sent.extend(conclusion.actions.iter().map(|action| action.action));
+        }
+        (sent, run.reason().to_owned())
+    };
+    for told in [SetWeight::Known(0.1), SetWeight::Unclear, SetWeight::Known(0.0)] {
+        assert_eq!(sent(Some(0.05), told).0, [], "{told:?}");
+    }
+    let (pauses, reason) = sent(Some(0.1), SetWeight::Known(0.05));
+    assert_eq!(pauses, [Decision::Pause], "{reason}");
+    assert!(reason.contains("10.0 % of the traffic where 5.0 % is set (p"), "{reason}");
+    assert_eq!(sent(None, SetWeight::Untold).0, []);
 }
 
 #[test]

@@ -5,15 +5,17 @@ use super::action::{Action, Alert, Decision};
 use super::canary::Expectations;
 use super::state::RolloutState;
 use super::step::{Evaluation, step};
+use crate::event::EventTime;
 use crate::judge::build_reports;
 use crate::judge::dispersion::Dispersion;
-use crate::judge::evidence::{Comparison, Evidence, Terms};
+use crate::judge::evidence::{Comparison, Evidence, Terms, Weight};
 use crate::judge::measure::measure;
 use crate::judge::plan::MeasurePlan;
 use crate::judge::report::Report;
 use crate::judge::self_check::{SelfCheck, SelfCheckReport};
 use crate::judge::streaks::Streaks;
 use crate::judge::verdict::VerdictRules;
+use crate::judge::weights::SetWeight;
 use crate::judge::window::ModelWindow;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +56,8 @@ pub struct ModelRules {
     pub plan: MeasurePlan,
     pub verdicts: VerdictRules,
     pub policy: PolicyConfig,
+    /// When they were read, by the wall clock.
+    pub read_at: EventTime,
 }
 
 /// Everything a window led to.
@@ -68,12 +72,22 @@ pub struct Conclusion {
     pub self_check: Option<SelfCheckReport>,
 }
 
+/// What its owner tells of the canary's weight in a pane; where none was ever told, what is configured.
+fn weight(rules: &ModelRules, window: &ModelWindow) -> Weight {
+    match (window.set_weight, rules.policy.canary_weight) {
+        (SetWeight::Known(share), _) => Weight::Told(share),
+        (SetWeight::Unclear, _) => Weight::Unclear,
+        (SetWeight::Untold, Some(share)) => Weight::Configured { share, read_at: rules.read_at },
+        (SetWeight::Untold, None) => Weight::Unknown,
+    }
+}
+
 /// Takes a pane into the rollout's evidence, and compares the arms by all of it.
 fn look(rules: &ModelRules, window: &ModelWindow, memory: &mut ModelMemory) -> Option<Comparison> {
     let ModelMemory { evidence, dispersion, .. } = memory;
     let VerdictRules::Budget(budget) = &rules.verdicts else { return None };
     let (policy, plan) = (&rules.policy, &rules.plan);
-    let terms = Terms { alpha: policy.alpha, tolerance: budget.tolerance, weight: policy.canary_weight };
+    let terms = Terms { alpha: policy.alpha, tolerance: budget.tolerance, weight: weight(rules, window) };
     if !evidence.add(plan, window, &terms, dispersion) {
         return None;
     }

@@ -49,8 +49,8 @@ impl Run {
     fn with(seed: u64, model: WatchedModel) -> Run {
         let plan = MeasurePlan::new(&model);
         let budget = Budget::new(&BudgetConfig::default(), &plan, 60_000);
-        let rules =
-            ModelRules { plan, verdicts: VerdictRules::Budget(budget), policy: PolicyConfig::default() };
+        let (verdicts, policy) = (VerdictRules::Budget(budget), PolicyConfig::default());
+        let rules = ModelRules { plan, verdicts, policy, read_at: EventTime(0) };
         let mut run =
             Run { rules, memory: ModelMemory::default(), number: 0, seed, waiting: BTreeMap::new() };
         for _ in 0..10 {

@@ -44,8 +44,8 @@ pub struct PolicyConfig {
     /// What follows when the answers differ and the model is not shown to be the cause: `pause` or `rollback`.
     /// Default `pause`.
     pub unattributed: Decision,
-    /// The canary's share of the traffic as its owner has set it, 0 to 1; lets a wrong split be noticed. Default:
-    /// not known.
+    /// The canary's share of the traffic as its owner has set it, 0 to 1, where weights are not told; lets a wrong
+    /// split be noticed. Default: not known.
     pub canary_weight: Option<f64>,
     /// What is expected to differ, and therefore tells nothing.
     pub expected: Vec<ExpectedChange>,

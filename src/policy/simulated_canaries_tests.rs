@@ -178,7 +178,7 @@ impl World {
         let plan = MeasurePlan::new(&watched);
         let budget = Budget::new(&BudgetConfig::default(), &plan, 60_000);
         let verdicts = VerdictRules::Budget(budget);
-        let rules = ModelRules { plan, verdicts, policy: PolicyConfig::default() };
+        let rules = ModelRules { plan, verdicts, policy: PolicyConfig::default(), read_at: EventTime(0) };
         let (mut memory, mut sent) = (ModelMemory::default(), Vec::new());
         for pane in 0..PANES {
             let start = EventTime(1_700_000_000_000 + pane * 60_000);
@@ -188,6 +188,7 @@ impl World {
                 end: EventTime(start.0 + 60_000),
                 scale: 1,
                 revised: false,
+                set_weight: Default::default(),
                 arms: vec![self.arm(&watched, 0, &mut rng), self.arm(&watched, 1, &mut rng)],
             };
             let conclusion = evaluate(&rules, &window, &mut memory);

@@ -102,8 +102,8 @@ impl<'a> Reference<'a> {
             match &entry.record.body {
                 Some(TallyBody::Delta(delta)) => *self.deltas.entry(delta.range_id.clone()).or_default() += 1,
                 Some(TallyBody::Marker(marker)) => self.account(marker),
-                // The traffic of a schedule has no labels.
-                Some(TallyBody::Joins(_)) | None => {}
+                // The traffic of a schedule has no labels, and nobody tells weights.
+                Some(TallyBody::Joins(_) | TallyBody::Weight(_)) | None => {}
             }
             let step = self.judge.apply(offset as i64, &entry.record);
             self.observe(step)?;

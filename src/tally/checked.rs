@@ -3,7 +3,9 @@
 //! Whoever may write to Tidegate's own topics may write anything there. What passes here can be added up and
 //! compared without an overflow, however it was made.
 
-use super::record::{Counts, Delta, FORMAT, Joins, Marker, PaneRecord, SourceRange, TallyBody, TallyRecord};
+use super::record::{
+    Counts, Delta, FORMAT, Joins, Marker, PaneRecord, SourceRange, TallyBody, TallyRecord, Weight,
+};
 use crate::cells::Sums;
 use prost::Message;
 
@@ -56,6 +58,11 @@ pub(crate) fn is_offset(offset: i64) -> bool {
     (0..=MAX_OFFSET).contains(&offset)
 }
 
+/// A share of the traffic, 0 to 1.
+pub(crate) fn is_weight(weight: f64) -> bool {
+    (0.0..=1.0).contains(&weight)
+}
+
 pub(crate) fn demand_format(format: u32) -> Result<(), RecordError> {
     if format == FORMAT { Ok(()) } else { Err(RecordError::Format(format)) }
 }
@@ -77,6 +84,7 @@ impl TallyRecord {
             Some(TallyBody::Delta(delta)) => check_delta(delta)?,
             Some(TallyBody::Marker(marker)) => check_marker(marker)?,
             Some(TallyBody::Joins(joins)) => check_joins(joins)?,
+            Some(TallyBody::Weight(weight)) => check_weight(weight)?,
             None => return Err(RecordError::Empty),
         }
         Ok(record)
@@ -141,6 +149,11 @@ fn check_marker(marker: &Marker) -> Result<(), RecordError> {
     })
 }
 
+fn check_weight(weight: &Weight) -> Result<(), RecordError> {
+    demand(is_time(weight.since), "time")?;
+    demand(is_weight(weight.canary_weight), "weight")
+}
+
 fn check_range(range: &SourceRange) -> Result<(), RecordError> {
     demand(range.topic.len() <= MAX_TOPIC && range.topic_uuid.len() <= MAX_UUID, "topic")?;
     demand(is_offset(range.from) && is_offset(range.to), "offsets")?;
@@ -186,6 +199,21 @@ mod tests {
         assert_eq!(sums(vec![0; 160], 4), out("counts"));
         assert_eq!(sums(vec![0; 16], 2), out("sums"));
         assert_eq!(sums(vec![0xff; 160], 0), out("sums"));
+    }
+
+    #[test]
+    fn a_weight_is_a_share_from_a_time_on() {
+        let read = |canary_weight, since| {
+            let weight = Weight { canary_weight, since, ..Weight::default() };
+            TallyRecord::read(
+                &TallyRecord { format: FORMAT, body: Some(TallyBody::Weight(weight)) }.encode_to_vec(),
+            )
+        };
+        assert!([0.0, 0.25, 1.0].into_iter().all(|weight| read(weight, -1).is_ok()));
+        for wrong in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
+            assert_eq!(read(wrong, 0), Err(RecordError::OutOfRange("weight")));
+        }
+        assert_eq!(read(0.5, i64::MAX), Err(RecordError::OutOfRange("time")));
     }
 
     #[test]

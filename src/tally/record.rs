@@ -10,7 +10,7 @@ pub const FORMAT: u32 = 1;
 pub struct TallyRecord {
     #[prost(uint32, tag = "1")]
     pub format: u32,
-    #[prost(oneof = "TallyBody", tags = "2, 3, 4")]
+    #[prost(oneof = "TallyBody", tags = "2, 3, 4, 5")]
     pub body: Option<TallyBody>,
 }
 
@@ -22,6 +22,8 @@ pub enum TallyBody {
     Marker(Marker),
     #[prost(message, tag = "4")]
     Joins(Joins),
+    #[prost(message, tag = "5")]
+    Weight(Weight),
 }
 
 /// What one flush counted of one (model, version, series, pane).
@@ -154,6 +156,21 @@ pub struct Marker {
     /// Milliseconds between the flushes of this instance.
     #[prost(int64, tag = "8")]
     pub flush_interval: i64,
+}
+
+/// The canary's share of a model's traffic from a time on, as its owner sets it. Belongs to no flush.
+#[derive(Clone, PartialEq, Message)]
+pub struct Weight {
+    #[prost(string, tag = "1")]
+    pub namespace: String,
+    #[prost(string, tag = "2")]
+    pub model: String,
+    /// 0 to 1.
+    #[prost(double, tag = "3")]
+    pub canary_weight: f64,
+    /// Event time in milliseconds since 1970.
+    #[prost(sint64, tag = "4")]
+    pub since: i64,
 }
 
 /// What a flush read of one source partition.

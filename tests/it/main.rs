@@ -34,5 +34,6 @@ mod secrets_tests;
 mod security_tests;
 mod soak_tests;
 mod stream_tests;
+mod weights_tests;
 mod schemas_proto;
 mod schemas_reports;

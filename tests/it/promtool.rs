@@ -72,6 +72,7 @@ fn exercise(metrics: &Metrics) {
     metrics.commits_discarded.with_label_values(&["judge"]).inc();
     metrics.own_records_refused.with_label_values(&["tidegate.tallies", "unreadable"]).inc();
     metrics.watermark.with_label_values(&["fraud", "default"]).set(1.7e9);
+    metrics.rollout_weight.with_label_values(&["fraud", "default"]).set(0.25);
     metrics.self_check.with_label_values(&["fraud", "default"]).set(0.01);
     metrics.self_check_bound.with_label_values(&["fraud", "default", "lower"]).set(0.005);
     metrics.event_to_report.with_label_values(&["fraud", "default"]).observe(2.0);

@@ -76,6 +76,7 @@ fn the_protobuf_schema_is_the_code_s() {
     let mut code = Messages::new();
     in_code(&read("src/tally/record.rs"), &mut code);
     in_code(&read("src/judge/state_record.rs"), &mut code);
+    in_code(&read("src/judge/weights.rs"), &mut code);
     in_code(&read("src/judge/evidence/record.rs"), &mut code);
     in_code(&read("src/judge/dispersion.rs"), &mut code);
     let schema = in_schema(&read("schemas/tidegate.proto"));

@@ -269,7 +269,15 @@ mod tests {
             ..ArmWindow::default()
         };
         let (start, end) = (EventTime(0), EventTime(60_000));
-        let window = ModelWindow { model: 0, start, end, scale: 1, revised: false, arms: vec![arm] };
+        let window = ModelWindow {
+            model: 0,
+            start,
+            end,
+            scale: 1,
+            revised: false,
+            set_weight: Default::default(),
+            arms: vec![arm],
+        };
         (model, window)
     }
 

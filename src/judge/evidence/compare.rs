@@ -2,6 +2,7 @@
 
 use super::labelled::{self, LabelledRates};
 use super::series::SeriesEvidence;
+use super::split::{SplitTest, Weight};
 use super::{Evidence, pane};
 use crate::baseline::VersionIndex;
 use crate::event::{SeriesKind, SeriesOf};
@@ -24,8 +25,8 @@ pub struct Terms {
     pub alpha: f64,
     /// Differences of at most this are none (δ0).
     pub tolerance: f64,
-    /// The canary's share of the traffic as its owner has set it, where that is known.
-    pub weight: Option<f64>,
+    /// The canary's share of the traffic as its owner has set it.
+    pub weight: Weight,
 }
 
 /// The arms of a rollout, as far as they have been seen.
@@ -49,8 +50,8 @@ pub struct Comparison {
     pub joint: Option<Joint>,
     /// Stable's inputs and answers against their own baselines: the largest upper bound of what they moved.
     pub stable_moved: Option<(String, f64)>,
-    /// The sequential p-value of the split of the traffic; `None` while its weight is not known.
-    pub split_p_value: Option<f64>,
+    /// The split of the traffic; `None` while its weight is not known.
+    pub split: Option<SplitTest>,
     /// `None` while an arm has no answers.
     pub errors: Option<ErrorRates>,
     /// Of each answer that can be right or wrong, labels or none.
@@ -156,7 +157,7 @@ pub(super) fn compare(
         stable_moved: stable_moved(inputs.iter().chain(&answers), stable_plan, level),
         errors: errors(head),
         labelled: answers.iter().filter_map(labelled_rates).collect(),
-        split_p_value: terms.weight.map(|_| head.ratio().p_value()),
+        split: head.ratio.test(terms.weight),
     })
 }
 

@@ -9,6 +9,7 @@ mod labelled;
 mod pane;
 mod record;
 mod series;
+mod split;
 mod thin;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ pub use compare::{Compared, Comparison, ErrorRates, Terms};
 pub use labelled::{ArmLabels, LABEL_TOLERANCE, LabelledAnswers, LabelledRates};
 pub use record::EvidenceRecord;
 pub use series::SeriesEvidence;
+pub use split::{SplitTest, Weight};
 pub use thin::Thin;
 
 use super::arms;
@@ -29,8 +31,9 @@ use crate::event::{ModelId, SeriesOf};
 use crate::stats::rates::Change;
 use crate::stats::sequential::betting::{self, Betting, Wealth};
 use crate::stats::sequential::joint::{Input, Spread};
-use crate::stats::sequential::srm::{DEFAULT_TOLERANCE, SampleRatio, Split};
+use crate::stats::sequential::srm::Split;
 use serde::{Deserialize, Serialize};
+use split::RatioRecord;
 use std::collections::BTreeMap;
 
 /// A rise of the error rate by up to this is let pass.
@@ -81,15 +84,6 @@ struct SpreadRecord {
     squares: f64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-struct RatioRecord {
-    closed: f64,
-    share: f64,
-    canary: u64,
-    stable: u64,
-    largest: f64,
-}
-
 impl Evidence {
     /// Evidence whose series are still to be [restored](Evidence::restore).
     pub fn from_head(head: EvidenceHead) -> Evidence {
@@ -111,13 +105,15 @@ impl Evidence {
         }
         let arms = arms::resolve(plan.watched(), window);
         let (Some(stable), Some(canary)) = (arms.stable, arms.canary) else { return false };
-        self.add_pane(plan, [&window.arms[stable], &window.arms[canary]], terms, dispersion);
+        let span = (window.start.0, window.end.0);
+        self.add_pane(plan, span, [&window.arms[stable], &window.arms[canary]], terms, dispersion);
         true
     }
 
     fn add_pane(
         &mut self,
         plan: &MeasurePlan,
+        span: (i64, i64),
         [stable, canary]: [&ArmWindow; 2],
         terms: &Terms,
         dispersion: &Dispersion,
@@ -131,12 +127,8 @@ impl Evidence {
         self.head.panes += 1;
         self.head.canary_events += canary.events();
         self.head.stable_events += stable.events();
-        if let Some(share) = terms.weight {
-            let split = Split { canary: canary.events(), stable: stable.events() };
-            let mut ratio = self.head.ratio();
-            ratio.add(share, DEFAULT_TOLERANCE, split);
-            self.head.set_ratio(ratio);
-        }
+        let split = Split { canary: canary.events(), stable: stable.events() };
+        self.head.ratio.add(terms.weight, span, split, self.head.panes == 1);
         self.head.add_errors(&canary.service, &stable.service);
         let (mut inputs, known) = (Vec::new(), dispersion.is_known(&self.head.stable));
         for (series, counts) in canary_plan.series.iter().zip(&canary.series) {
@@ -238,15 +230,6 @@ impl EvidenceHead {
 
     fn set_spread(&mut self, Spread { comparisons, mean, squares }: Spread) {
         self.spread = SpreadRecord { comparisons, mean, squares };
-    }
-
-    fn ratio(&self) -> SampleRatio {
-        let RatioRecord { closed, share, canary, stable, largest } = self.ratio;
-        SampleRatio { closed, share, canary, stable, largest }
-    }
-
-    fn set_ratio(&mut self, SampleRatio { closed, share, canary, stable, largest }: SampleRatio) {
-        self.ratio = RatioRecord { closed, share, canary, stable, largest };
     }
 }
 

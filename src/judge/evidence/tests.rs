@@ -1,12 +1,12 @@
 use super::record::BetsRecord;
-use super::{Evidence, EvidenceHead, EvidenceRecord, Terms};
+use super::{Evidence, EvidenceHead, EvidenceRecord, Terms, Weight};
 use crate::event::SeriesOf;
 use crate::judge::dispersion::Dispersion;
 use crate::judge::fixture::{self, HEALTHY, Traffic, watched, window};
 use crate::judge::plan::MeasurePlan;
 use crate::judge::window::ModelWindow;
 
-const TERMS: Terms = Terms { alpha: 0.01, tolerance: 0.02, weight: None };
+const TERMS: Terms = Terms { alpha: 0.01, tolerance: 0.02, weight: Weight::Unknown };
 const STABLE: Traffic = Traffic { events: 450, ..HEALTHY };
 const CANARY: Traffic = Traffic { events: 50, ..HEALTHY };
 
@@ -178,15 +178,16 @@ fn only_whole_panes_seen_for_the_first_time_are_evidence() {
 
 #[test]
 fn a_wrong_split_is_noticed_where_the_weight_is_known() {
-    let terms = Terms { weight: Some(0.1), ..TERMS };
+    let terms = Terms { weight: Weight::Told(0.1), ..TERMS };
     for (events, wrong) in [(50, false), (80, true)] {
         let mut run = Run::new();
         for _ in 0..60 {
             let pane = run.pane(STABLE, Traffic { events, ..CANARY });
             run.evidence.add(&run.plan, &pane, &terms, &quiet());
         }
-        let p = run.evidence.compare(&run.plan, &terms, &quiet(), &|_| false).expect("seen").split_p_value;
-        assert_eq!(p.expect("the weight is known") < 1e-3, wrong, "{events}: {p:?}");
+        let split = run.evidence.compare(&run.plan, &terms, &quiet(), &|_| false).expect("seen").split;
+        let split = split.expect("the weight is known");
+        assert_eq!(split.p_value < 1e-3, wrong, "{events}: {split:?}");
     }
 }
 

@@ -76,7 +76,15 @@ fn measured(plan: &MeasurePlan, n: u64, mut live: impl FnMut() -> usize) -> Seri
         ..ArmWindow::default()
     };
     let (start, end) = (EventTime(0), EventTime(60_000));
-    let window = ModelWindow { model: 0, start, end, scale: 1, revised: false, arms: vec![arm] };
+    let window = ModelWindow {
+        model: 0,
+        start,
+        end,
+        scale: 1,
+        revised: false,
+        set_weight: Default::default(),
+        arms: vec![arm],
+    };
     measure(plan, &window, &Dispersion::default()).swap_remove(0).series.swap_remove(0)
 }
 

@@ -34,5 +34,5 @@ pub fn rules(versions: Vec<Vec<BaselineSeries>>, budget: BudgetConfig, policy: P
     let watched = WatchedModel::new(id, rollout, &baselines).expect("stable is trained");
     let plan = MeasurePlan::new(&watched);
     let verdicts = VerdictRules::Budget(Budget::new(&budget, &plan, PANE_MS));
-    ModelRules { plan, verdicts, policy }
+    ModelRules { plan, verdicts, policy, read_at: EventTime(0) }
 }

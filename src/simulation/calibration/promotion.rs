@@ -43,6 +43,7 @@ impl Promotion {
                 end: EventTime(end),
                 scale: 1,
                 revised: false,
+                set_weight: Default::default(),
                 arms: arms.into(),
             };
             if evaluate(&rules, &window, &mut memory).decision == Some(Decision::Promote) {

@@ -167,6 +167,7 @@ impl Windows {
             end: EventTime(end),
             scale: scale as u32,
             revised: false,
+            set_weight: Default::default(),
             arms: vec![arm],
         }
     }

@@ -5,6 +5,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// How to reach the cluster.
 #[derive(Clone)]
@@ -78,6 +79,18 @@ impl ClientSettings {
             .set("compression.type", "lz4")
             // The broker is still ending the transaction before: 100 ms, the default, is a long wait for it.
             .set("retry.backoff.ms", "5");
+        self.add_user_properties(&mut config, |key| !CONSUMER_ONLY.contains(&key));
+        config
+    }
+
+    /// The configuration of a producer without transactions, whose records are written within `limit` or given up.
+    /// Not idempotent: that would ask for a right of its own on brokers before 2.8.
+    pub fn plain_producer(&self, role: &str, limit: Duration) -> ClientConfig {
+        let mut config = self.base(role);
+        config
+            .set("acks", "all")
+            .set("message.timeout.ms", limit.as_millis().to_string())
+            .set("linger.ms", "0");
         self.add_user_properties(&mut config, |key| !CONSUMER_ONLY.contains(&key));
         config
     }

@@ -10,6 +10,7 @@ mod native;
 mod reader;
 mod rights;
 mod transaction;
+mod writer;
 
 pub use admin::{TopicSpec, broker_count, ensure_topics, partition_counts, refused_topics};
 pub use client::{ClientSettings, PRODUCER_QUEUE_KIB, Quiet};
@@ -24,6 +25,7 @@ pub use native::{BatchQueue, BorrowedRecord, MAX_BATCH, topic_ids};
 pub use reader::{PartitionReader, ReadFrom, TopicReader};
 pub use rights::{TopicUse, missing_topic_rights, missing_transactional_right};
 pub use transaction::{Outgoing, Transaction, TransactionError, TransactionalProducer};
+pub use writer::write_one;
 
 /// A partition of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -372,7 +372,7 @@ impl TransactionalProducer {
     }
 }
 
-fn base_record(record: &Outgoing) -> BaseRecord<'_, [u8], [u8]> {
+pub(super) fn base_record(record: &Outgoing) -> BaseRecord<'_, [u8], [u8]> {
     let mut base = BaseRecord::to(&record.topic);
     base.partition = record.partition;
     base.key = record.key.as_deref();
