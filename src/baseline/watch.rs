@@ -40,7 +40,7 @@ pub struct WatchedModel {
 pub struct LabelJoin {
     /// How long after its answer a label may come, in milliseconds of event time.
     pub horizon_ms: i64,
-    /// Answers and labels that wait for each other at most, of all versions of the model.
+    /// Answers (each output's for itself) and labels that wait for each other at most, of all versions of the model.
     pub max_pending: usize,
     /// The share of the requests that is joined, above 0 and at most 1.
     pub sample: f64,

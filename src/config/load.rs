@@ -75,7 +75,7 @@ fn read_config(errors: &Errors, table: &DeTable, files: &Files) -> Config {
     let topics = read_topics(root.table("topics"));
     let windows = read_windows(root.table("windows"));
     // After a restart, answers that wait for labels are read again from the tallies.
-    let taken = windows.lateness.saturating_add(2 * windows.pane);
+    let taken = windows.lateness.saturating_add(4 * windows.pane);
     let longest_horizon = topics.tallies_retention.saturating_sub(taken);
     let config = Config {
         kafka,

@@ -187,7 +187,11 @@ impl Labels {
     /// Keeps what was read of `event`, once its `predictions`, if it has some, have their row. `request`: the hash of
     /// its request.
     pub(super) fn keep(&mut self, event: &Accepted, request: Option<u64>, predictions: Option<&Section>) {
-        let request = request.filter(|hash| self.join.is_some_and(|join| join.takes(*hash)));
+        // Of a sample, answers with a label beside them are no more than their share either.
+        if self.join.is_some_and(|join| request.map_or(join.sample < 1.0, |hash| !join.takes(hash))) {
+            return;
+        }
+        let request = request.filter(|_| self.join.is_some());
         match predictions {
             Some(predictions) => self.keep_answers(predictions, request),
             None => self.keep_alone(event, request),

@@ -20,6 +20,9 @@ impl MergeState {
         demand(is_time(state.clock) && is_time(state.revised_at), "clock")?;
         state.replay_next.iter().chain(&state.joins_next).try_for_each(check_next)?;
         state.sources.iter().try_for_each(check_source)?;
+        let ripe = state.joins.iter().filter_map(|joined| joined.ripe.as_ref());
+        ripe.flat_map(|ripe| [ripe.start, ripe.end])
+            .try_for_each(|time| demand(is_time(time / 2), "time"))?;
         state.weights.iter().flat_map(|one| &one.changes).try_for_each(check_change)?;
         Ok(state)
     }
@@ -88,11 +91,12 @@ pub(super) fn with_panes_of(state: &MergeState, pane_ms: i64) -> Option<MergeSta
     for span in &mut state.models {
         // No window reaches over panes of both lengths.
         span.first = state.closed_to.unwrap_or_else(|| ceil(time(span.first)));
-        for version in &mut span.versions {
-            version.since = version.since.map(|index| ceil(time(index)));
-            // What waits stands in panes of the old length.
-            (version.unmatured, version.unjoined) = (state.closed_to, Vec::new());
-        }
+        let since = span.versions.iter_mut().filter_map(|version| version.since.as_mut());
+        since.for_each(|index| *index = ceil(time(*index)));
+    }
+    for joined in &mut state.joins {
+        // What waits stands in panes of the old length.
+        (joined.unmatured, joined.unjoined) = (state.closed_to, Vec::new());
     }
     Some(state)
 }

@@ -1,14 +1,14 @@
 //! The watermark moves: panes are closed in order, sums made, windows handed out.
 
 use super::history::{ArmSum, ModelHistory, SCALES, TIERS};
-use super::merge::{Judge, Notes, Step};
+use super::merge::{Judge, Step};
 use super::panes::OpenPane;
 use super::sources::Low;
 use super::window::ModelWindow;
 use crate::baseline::VersionIndex;
 #[cfg(test)]
 use crate::tally::planted::Bug;
-use crate::tally::record::{MaturedCounts, PaneRecord};
+use crate::tally::record::PaneRecord;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -144,11 +144,13 @@ impl Judge {
         if left_out {
             self.holes.mark(index..index + 1);
         }
+        let watch = Arc::clone(&self.watch.0);
+        self.joins.mature(&watch, self.config.pane_ms, (index, left_out), &mut step.notes.labels);
         let missing = self.holes.touch(index..index + 1);
         match self.open.remove(&index) {
-            Some(pane) => self.keep(index, &pane, pane.complete && !missing, &mut step.notes),
+            Some(pane) => self.keep(index, &pane, pane.complete && !missing),
             // It may have held something.
-            None if missing => self.keep(index, &OpenPane::new(self.applied), false, &mut step.notes),
+            None if missing => self.keep(index, &OpenPane::new(self.applied), false),
             None => {}
         }
         let models: Vec<u32> = self.models.keys().copied().collect();
@@ -160,9 +162,6 @@ impl Judge {
             self.report_revisions(step);
         }
         for model in models {
-            if let Some(terms) = self.join_terms(model) {
-                self.joins.expire(model, &terms, index, &mut step.notes.labels);
-            }
             self.close_model(model, index, step);
             if let Some(history) = self.models.get_mut(&model) {
                 history.prune(index + 1, late);
@@ -170,13 +169,11 @@ impl Judge {
         }
     }
 
-    fn keep(&mut self, index: i64, pane: &OpenPane, complete: bool, notes: &mut Notes) {
-        if !complete {
-            self.joins.mark(None, index..index + 1);
-        }
+    fn keep(&mut self, index: i64, pane: &OpenPane, complete: bool) {
         for (version, arm) in &pane.arms {
-            let matured = self.mature(*version, index, notes);
-            let of_pane = ArmSum::of_pane(self.watch.0.version(*version), arm, complete);
+            let watched = self.watch.0.version(*version);
+            let matured = self.joins.take_ripe(watched, *version);
+            let of_pane = ArmSum::of_pane(watched, arm, complete);
             let history = self
                 .models
                 .entry(version.model)
@@ -192,13 +189,6 @@ impl Judge {
                 history.tiers[0].entry(index).or_default().entry(version).or_insert_with(ArmSum::unknown);
             }
         }
-    }
-
-    /// The answers of `version` for whose labels nobody waits once its pane `index` closes.
-    fn mature(&mut self, version: VersionIndex, index: i64, notes: &mut Notes) -> Option<MaturedCounts> {
-        let terms = self.join_terms(version.model)?;
-        let watched = self.watch.0.version(version);
-        self.joins.mature(&terms, watched, version, index, &mut notes.labels)
     }
 
     fn close_model(&mut self, model: u32, index: i64, step: &mut Step) {

@@ -98,14 +98,14 @@ impl Judge {
         let Some(output) = output.filter(|_| joins.pane_len == self.config.pane_ms) else {
             // Counted on another grid, or in other panes.
             let end = joins.pane_start + joins.pane_len.max(1);
-            self.joins.mark(Some(version), pane - terms.reach()..self.index(end - 1) + 2);
+            self.joins.mark(version, pane - terms.reach()..self.index(end - 1) + 2);
             notes.foreign_deltas += 1;
             return;
         };
+        let (again, mut ignored) = (self.is_replaying(), LabelNotes::default());
         // What a replay reads has been noted before the restart.
-        let mut again = LabelNotes::default();
-        let notes = if self.is_replaying() { &mut again } else { &mut notes.labels };
-        self.joins.add(&terms, output, (pane, first_offset), joins, notes);
+        let notes = if again { &mut ignored } else { &mut notes.labels };
+        self.joins.add(&terms, output, (pane, first_offset, again), joins, notes);
     }
 
     /// How the labels of a model are joined, if they are.
@@ -125,9 +125,17 @@ impl Judge {
             return;
         };
         let index = self.index(roles.pane_start);
-        if !(roles.labels.is_empty() && roles.scores.is_empty()) {
+        if let Some(terms) = self.join_terms(version.model)
+            && !(roles.labels.is_empty() && roles.scores.is_empty())
+        {
             let watched = self.watch.0.version(version);
-            self.joins.add_beside(watched, version, (index, first_offset), roles);
+            self.joins.add_beside(
+                &terms,
+                (watched, version),
+                (index, first_offset),
+                roles,
+                &mut notes.labels,
+            );
         }
         let events = roles.stable + roles.canary + roles.unset;
         let watched = self.watch.0.version(version);

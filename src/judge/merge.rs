@@ -21,7 +21,7 @@ use std::sync::Arc;
 const MAX_STAGED: usize = 4096;
 /// Bytes of such flushes, likewise: four of the largest that a tally holds, decoded.
 const MAX_STAGED_BYTES: usize = 512 << 20;
-/// Boundaries that are remembered; beyond it every other one is forgotten, and a restart replays more.
+/// Boundaries that are remembered; beyond it they are thinned, and a restart replays more.
 const MAX_BOUNDARIES: usize = 512;
 /// Panes ahead of the newest event that a hole in the source offsets may reach, when history is read and the
 /// wall clock says nothing about event time.
@@ -109,9 +109,10 @@ fn delta_bytes(delta: &Delta) -> usize {
 
 /// Bytes that joins take in memory.
 fn joins_bytes(joins: &Joins) -> usize {
-    let Joins { range_id, namespace, model, version, output, answered, labelled, .. } = joins;
+    let Joins { range_id, namespace, model, version, output, answered, labelled, scores, .. } = joins;
     let names = [range_id, namespace, model, version, output].map(String::len).iter().sum::<usize>();
-    size_of::<Joins>() + names + (answered.len() + labelled.len()) * (size_of::<u64>() + size_of::<u32>())
+    let requests = (answered.len() + labelled.len()) * (size_of::<u64>() + size_of::<u32>());
+    size_of::<Joins>() + names + requests + scores.len() * (size_of::<f64>() + size_of::<u8>())
 }
 
 /// A place in the tallies where no flush was half read, with the sources as they were.
@@ -250,7 +251,6 @@ impl Judge {
             self.catch_up(&mut step);
             self.allowance = allowance;
         }
-        let replayed = self.is_replaying();
         match &record.body {
             Some(TallyBody::Delta(delta)) => {
                 let staged = self.staged(offset, &delta.range_id, delta_bytes(delta));
@@ -268,7 +268,7 @@ impl Judge {
         }
         self.applied = self.applied.max(offset + 1);
         self.end_replay();
-        if !replayed && matches!(&record.body, Some(TallyBody::Marker(_))) {
+        if matches!(&record.body, Some(TallyBody::Marker(_))) {
             self.note_boundary();
         }
         step
@@ -418,7 +418,8 @@ impl Judge {
         let seen = touched.chain(newest).chain(self.open.keys().copied()).max();
         let last = seen.map_or(ahead, |seen| ahead.min(seen + MAX_HOLE_PANES).max(seen));
         self.holes.mark(self.closed_to.unwrap_or(i64::MIN)..last + 1);
-        self.joins.mark_all_before(last + 1);
+        // A label may be a pane earlier than its answer.
+        self.joins.mark_all_before(last + 2);
     }
 
     pub(super) fn index(&self, time: i64) -> i64 {
@@ -438,16 +439,20 @@ impl Judge {
         let next = next.collect();
         self.boundaries.push_back(Boundary { offset: self.applied, clock, next });
         if self.boundaries.len() > MAX_BOUNDARIES {
-            // The first is what the oldest open pane rests on.
-            let mut keep = false;
-            self.boundaries.retain(|_| {
-                keep = !keep;
-                keep
-            });
+            self.thin_boundaries();
         }
         let needed = self.oldest_needed_offset();
         while self.boundaries.len() > 1 && self.boundaries[1].offset <= needed {
             self.boundaries.pop_front();
+        }
+    }
+
+    /// Forgets the boundary whose neighbours are closest in time, so that they stay spread evenly over what waits.
+    fn thin_boundaries(&mut self) {
+        let clock = |at: usize| self.boundaries[at].clock;
+        let inner = 1..self.boundaries.len().saturating_sub(1);
+        if let Some(closest) = inner.min_by_key(|at| clock(at + 1).saturating_sub(clock(at - 1))) {
+            self.boundaries.remove(closest);
         }
     }
 

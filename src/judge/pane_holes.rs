@@ -33,6 +33,17 @@ impl PaneHoles {
         self.0.iter().any(|one| one.start < panes.end && panes.start < one.end)
     }
 
+    /// Whether something may be missing from each of `panes`.
+    pub(super) fn cover(&self, panes: Range<i64>) -> bool {
+        self.0.iter().any(|one| one.start <= panes.start && panes.end <= one.end)
+    }
+
+    /// How many of `panes` something may be missing from.
+    pub(super) fn count(&self, panes: Range<i64>) -> u64 {
+        let within = |one: &Range<i64>| one.end.min(panes.end).saturating_sub(one.start.max(panes.start));
+        self.0.iter().map(|one| within(one).max(0) as u64).fold(0, u64::saturating_add)
+    }
+
     /// Forgets what lies before `index`.
     pub(super) fn forget_before(&mut self, index: i64) {
         self.0.retain(|one| one.end > index);
@@ -63,6 +74,8 @@ mod tests {
         let mut holes = PaneHoles::default();
         holes.mark(10..12);
         assert!(holes.touch(11..12) && !holes.touch(12..13) && holes.touch(0..11) && !holes.touch(0..10));
+        assert!(holes.cover(10..12) && holes.cover(11..12) && !holes.cover(9..12) && !holes.cover(11..13));
+        assert_eq!((holes.count(0..11), holes.count(0..100), holes.count(12..20)), (1, 2, 0));
         holes.forget_before(12);
         assert!(!holes.touch(0..100));
     }

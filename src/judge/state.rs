@@ -16,7 +16,7 @@ use crate::cells::{Sums, UNIT_CELLS, runs};
 use crate::tally::planted::Bug;
 use crate::tally::record::{FORMAT, PaneRecord, RoleCount};
 use crate::tally::{SourceKey, of_number};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// The key of a record in `tidegate.panes`.
@@ -97,7 +97,7 @@ impl Judge {
                     namespace: model_id(model).namespace.clone(),
                     model: model_id(model).name.clone(),
                     first: history.first,
-                    versions: version_spans(self, *model, history),
+                    versions: version_spans(&self.watch.0, *model, history),
                 })
                 .collect(),
             dirty: self
@@ -115,6 +115,7 @@ impl Judge {
             pane_len: self.config.pane_ms,
             joins_from,
             joins_next: joins_next.unwrap_or_default(),
+            joins: self.joins.records(&self.watch.0),
             weights: self.weight_records(),
         }
     }
@@ -145,14 +146,11 @@ impl Judge {
         #[cfg(test)]
         let at_applied = if Bug::ForgetNext.is_planted() { at_applied.forget_next() } else { at_applied };
         let mut judge = Judge::new(config, watch, expected, state.read_from());
-        let boundary =
-            |offset, next: &Vec<NextOffset>| Boundary { offset, clock: state.clock, next: next.clone() };
-        let joins = state.joins_from.map(|offset| boundary(offset, &state.joins_next));
-        let open = Some(boundary(state.replay_from, &state.replay_next));
-        let open = open.filter(|open| joins.as_ref().is_none_or(|joins| joins.offset < open.offset));
-        judge.boundaries = joins.into_iter().chain(open).collect();
-        let first = judge.boundaries.front().map_or(&[][..], |boundary| &boundary.next);
-        judge.sources.known = first.iter().map(standing).collect();
+        let next = if state.joins_from.is_some() { &state.joins_next } else { &state.replay_next };
+        judge.sources.known = next.iter().map(standing).collect();
+        // The others are noted again as the tallies are read again.
+        let first = Boundary { offset: state.read_from(), clock: 0, next: next.clone() };
+        judge.boundaries = VecDeque::from([first]);
         let bounded = |index: i64| bounded_index(index, config.pane_ms);
         let closed_to = state.closed_to.map(bounded);
         judge.closed_to = closed_to;
@@ -162,7 +160,6 @@ impl Judge {
         judge.replay = Some(Replay { until: state.applied, sources: at_applied });
         for span in &state.models {
             if let Some(model) = find_model(&judge.watch, &span.namespace, &span.model) {
-                judge.restore_joins(model, span);
                 let mut since = since_of(&judge.watch.0, model, span, closed_to);
                 since.values_mut().for_each(|index| *index = bounded(*index));
                 let first = bounded(span.first);
@@ -174,27 +171,19 @@ impl Judge {
                 judge.dirty.insert((model, bounded(dirty.index)), bounded(dirty.closed_to));
             }
         }
+        state.joins.iter().for_each(|one| judge.joins.restore(&judge.watch.0, config.pane_ms, one));
+        if converted.is_some() {
+            judge.lose_joins();
+        }
         judge.end_replay();
         judge
     }
 
-    fn restore_joins(&mut self, model: u32, span: &ModelSpan) {
-        let pane_ms = self.config.pane_ms;
-        let bounded = |index: i64| bounded_index(index, pane_ms);
-        for one in &span.versions {
-            let Some(version) = self.watch.0.models[model as usize].find_version(&one.version) else {
-                continue;
-            };
-            let panes = one.unjoined.iter().map(|panes| bounded(panes.start)..bounded(panes.end));
-            self.joins.restore(VersionIndex { model, version }, one.unmatured.map(bounded), panes);
-        }
-    }
-
     /// The tallies do not reach back to [`MergeState::joins_from`] any more: what waited is not known.
     pub fn lose_joins(&mut self) {
-        if let Some(closed_to) = self.closed_to {
-            self.joins.mark_all_before(closed_to);
-        }
+        // Labels may have been read ahead of the answers.
+        let clock = self.replay.as_ref().map_or(self.sources.clock, |replay| replay.sources.clock);
+        self.joins.mark_all_before(self.index(clock + self.config.max_future_ms) + 2);
     }
 
     /// Event time (milliseconds since 1970) before which no closed pane or sum that this judge needs starts;
@@ -267,22 +256,17 @@ impl Judge {
     }
 }
 
-fn version_spans(judge: &Judge, model: u32, history: &ModelHistory) -> Vec<VersionSpan> {
-    let versions = &judge.watch.0.models[model as usize].versions;
-    let span = |(index, version): (usize, &WatchedVersion)| {
-        let joins = judge.joins.standing(VersionIndex { model, version: index as u32 });
-        VersionSpan {
-            version: version.version.clone(),
-            layout: layout(version),
-            since: history.since.get(&(index as u32)).copied(),
-            unmatured: joins.and_then(|(unmatured, _)| unmatured),
-            unjoined: joins.map_or_else(Vec::new, |(_, unjoined)| pane_ranges(unjoined)),
-        }
+fn version_spans(watch: &Watch, model: u32, history: &ModelHistory) -> Vec<VersionSpan> {
+    let versions = &watch.models[model as usize].versions;
+    let span = |(index, version): (usize, &WatchedVersion)| VersionSpan {
+        version: version.version.clone(),
+        layout: layout(version),
+        since: history.since.get(&(index as u32)).copied(),
     };
     versions.iter().enumerate().map(span).collect()
 }
 
-fn pane_ranges(holes: &PaneHoles) -> Vec<PaneRange> {
+pub(super) fn pane_ranges(holes: &PaneHoles) -> Vec<PaneRange> {
     holes.ranges().iter().map(|panes| PaneRange { start: panes.start, end: panes.end }).collect()
 }
 

@@ -1,6 +1,7 @@
 //! The record of a merge partition in `tidegate.state` (Protocol Buffers; `schemas/tidegate.proto`).
 
 use super::weights::ModelWeights;
+use crate::tally::record::MaturedCounts;
 use prost::Message;
 
 /// The record of a merge partition in `tidegate.state`.
@@ -48,6 +49,29 @@ pub struct MergeState {
     /// Sources there.
     #[prost(message, repeated, tag = "15")]
     pub joins_next: Vec<NextOffset>,
+    /// How far each version's labels are joined.
+    #[prost(message, repeated, tag = "16")]
+    pub joins: Vec<JoinRecord>,
+}
+
+/// How far the labels of a version are joined.
+#[derive(Clone, PartialEq, Message)]
+pub struct JoinRecord {
+    #[prost(string, tag = "1")]
+    pub namespace: String,
+    #[prost(string, tag = "2")]
+    pub model: String,
+    #[prost(string, tag = "3")]
+    pub version: String,
+    /// Index of the first pane whose answers still wait for labels. Absent: all of them.
+    #[prost(sint64, optional, tag = "4")]
+    pub unmatured: Option<i64>,
+    /// Panes from there on whose answers or labels are not all known: they are left out.
+    #[prost(message, repeated, tag = "5")]
+    pub unjoined: Vec<PaneRange>,
+    /// What matured since the version was seen last.
+    #[prost(message, optional, tag = "6")]
+    pub ripe: Option<MaturedCounts>,
 }
 
 /// Indices of panes.
@@ -156,12 +180,6 @@ pub struct VersionSpan {
     /// Index of the first pane counted on these grids. Absent: all of them.
     #[prost(sint64, optional, tag = "3")]
     pub since: Option<i64>,
-    /// Index of the first pane whose answers still wait for labels. Absent: all of them.
-    #[prost(sint64, optional, tag = "4")]
-    pub unmatured: Option<i64>,
-    /// Panes from there on whose answers or labels are not all known: they are left out when they mature.
-    #[prost(message, repeated, tag = "5")]
-    pub unjoined: Vec<PaneRange>,
 }
 
 #[derive(Clone, PartialEq, Message)]

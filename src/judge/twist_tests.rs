@@ -243,14 +243,14 @@ pub(super) fn state(random: &mut Rng, state: &MergeState) -> Vec<u8> {
         5 => state.closed_to = None,
         6 => state.clock = near(random, state.clock),
         7 => state.revised_at = near(random, state.revised_at),
+        8 if random.bool() => state.joins.iter_mut().for_each(|one| {
+            one.unmatured = Some(near(random, one.unmatured.unwrap_or(0)));
+            one.unjoined.push(PaneRange { start: edge(random), end: edge(random) });
+        }),
         8 => state.holes.push(PaneRange { start: edge(random), end: edge(random) }),
         9 => state.models.iter_mut().for_each(|span| {
             span.first = near(random, span.first);
             span.versions.iter_mut().for_each(|one| one.since = Some(near(random, one.since.unwrap_or(0))));
-            span.versions.iter_mut().for_each(|one| {
-                one.unmatured = Some(near(random, one.unmatured.unwrap_or(0)));
-                one.unjoined.push(PaneRange { start: edge(random), end: edge(random) });
-            });
         }),
         10 => state.dirty.iter_mut().for_each(|one| {
             one.index = near(random, one.index);

@@ -39,9 +39,9 @@ const GAUGES_PER_SERIES: usize = 68;
 /// A rollout's evidence of one series: two numbers for each of up to 300 cells, and what goes with them.
 const EVIDENCE_PER_SERIES: usize = 6 * 1_024;
 /// An answer or a label that waits to be joined: its request, its cell, and its share of a search tree's nodes.
-const WAITING: usize = 64;
-/// Panes that wait beyond the horizon, and are still open.
-const LATE_PANES: usize = 32;
+const WAITING: usize = 80;
+/// Panes that are still open, and a rounded-up horizon.
+const LATE_PANES: usize = 16;
 /// Windows that one pane with data ends up in, with the empty panes behind it.
 const WINDOWS_PER_PANE: usize = 13;
 /// What the allocator keeps beside what was asked of it: a fifth.
@@ -167,7 +167,10 @@ fn dense_by_partition(config: &Config, watch: &Watch) -> BTreeMap<u32, usize> {
     let mut dense = BTreeMap::new();
     for model in &watch.models {
         let partition = merge_partition(&model.id.namespace, &model.id.name, config.topics.partitions as u32);
-        *dense.entry(partition).or_default() += model.versions.iter().map(pane_bytes).sum::<usize>();
+        // What matured stands beside what came with the answers.
+        let matured = |version| if model.labels.is_some() { label_bytes(version) } else { 0 };
+        let of_version = |version| pane_bytes(version) + matured(version);
+        *dense.entry(partition).or_default() += model.versions.iter().map(of_version).sum::<usize>();
     }
     dense
 }

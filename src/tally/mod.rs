@@ -327,7 +327,7 @@ pub fn pane_bytes(version: &WatchedVersion) -> usize {
 
 /// What the labels of one pane of a version take at most.
 pub fn label_bytes(version: &WatchedVersion) -> usize {
-    Labels::most_bytes(version)
+    Labels::most_bytes(version) + Scores::most_bytes(version)
 }
 
 fn errors_within(type_errors: &[u32], rows: &std::ops::Range<usize>) -> u64 {

@@ -28,7 +28,7 @@ fn read_horizon(reader: &Reader, longest: Duration) -> Duration {
     let horizon = reader.duration("horizon", SHORTEST).unwrap_or(SHORTEST);
     if horizon > longest && horizon > SHORTEST {
         let expected = format!(
-            "expected at most {} s: topics.tallies_retention less windows.lateness and two panes",
+            "expected at most {} s: topics.tallies_retention less windows.lateness and four panes",
             longest.as_secs()
         );
         reader.refuse(&found, "is longer than tallies are kept", expected);

@@ -156,12 +156,13 @@ pub(super) fn read(payload: &[u8], series: &[(SeriesOf, &str, SeriesKind)]) -> R
         if let Some(part) = part {
             let cells = cells(part, of, series);
             let (labels, scores, answers) = match of {
-                SeriesOf::Prediction => {
+                // The others are not in the sample.
+                SeriesOf::Prediction if request.is_some() => {
                     let labels = parts[2];
                     let answers = unlabelled(&cells, labels, series, request);
                     (self::labels(&cells, labels, series), scores(&cells, labels, series), answers)
                 }
-                SeriesOf::Feature => Default::default(),
+                _ => Default::default(),
             };
             let time = time.0;
             rows.push(Row { version, of, time, unit: accepted.unit, cells, labels, scores, answers });
@@ -292,10 +293,10 @@ fn scores(
     let Some(labels) = labels else { return Vec::new() };
     let pairs = outputs(series).zip(predictions.iter().zip(truths(labels, series)));
     let numbers = pairs.filter(|(_, (answer, _))| matches!(answer, Cell::Number(_)));
-    let pair = |((place, _), (answer, truth)): ((u32, SeriesKind), (&Cell, Option<Option<u16>>))| {
+    let pairs = numbers.filter_map(|((place, _), (answer, truth))| {
         Some((place, answer.clone(), truth?.map(|truth| truth == 1)))
-    };
-    numbers.filter_map(pair).collect()
+    });
+    pairs.collect()
 }
 
 /// The answers of `request` in `predictions` that have no label.

@@ -19,18 +19,17 @@ mod tests;
 
 pub use matured::Matured;
 
-use super::pane_holes::PaneHoles;
+use super::checked::bounded_index;
+use super::panes::version_of;
+use super::state::pane_ranges;
+use super::state_record::JoinRecord;
 use crate::baseline::{LabelJoin, VersionIndex, Watch, WatchedVersion};
 use crate::cells::Grid;
 use crate::event::SeriesOf;
 use crate::tally::record::{Joins, MaturedCounts, RoleCount};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use version::{Answered, VersionJoin};
-
-/// Panes that a version's answers wait beyond the horizon for the version to be seen again: only a pane with events
-/// of a version takes up what has matured of it.
-const MAX_OVERDUE: i64 = 16;
+use version::{Answered, Arrival, VersionJoin};
 
 /// What became of answers and labels that were to be joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,17 +42,17 @@ pub struct LabelNotes {
     pub repeated: u64,
     /// Labels that came after all answers they could be of had matured.
     pub late: u64,
-    /// Labels beyond the bound of what may wait.
+    /// Labels beyond the bound of what may wait, or only of panes that are left out.
     pub refused: u64,
     /// Answers to a request that was answered in the same pane; the first one counts.
     pub answers_repeated: u64,
     /// Answers whose pane had matured.
     pub answers_late: u64,
-    /// Answers beyond the bound.
+    /// Answers beyond the bound, and of panes that are left out.
     pub answers_refused: u64,
     /// Panes that matured.
     pub panes: u64,
-    /// Panes left out because some of their answers or labels are not known.
+    /// Panes left out because some of their answers or labels are not known, whether there were any or not.
     pub panes_left_out: u64,
 }
 
@@ -129,73 +128,89 @@ impl LabelJoins {
         LabelJoins { versions: versions.collect() }
     }
 
-    /// Takes a record of the tallies in; `pane`: the index of its pane, `offset`: of the first record of its flush.
+    /// Takes a record of the tallies in; `pane`: the index of its pane, `offset`: of the first record of its flush;
+    /// `again`: it is read again after a restart.
     pub(super) fn add(
         &mut self,
         terms: &Terms,
         output: Output<'_>,
-        (pane, offset): (i64, i64),
+        (pane, offset, again): (i64, i64, bool),
         joins: &Joins,
         notes: &mut LabelNotes,
     ) {
-        let mut room = terms.max_pending.saturating_sub(self.held(output.version.model));
+        let room = terms.max_pending.saturating_sub(self.held(output.version.model));
         let Some(version) = self.versions.get_mut(&output.version) else { return };
-        version.note_offset(pane, offset);
+        let mut arrival = Arrival { terms, pane, offset, room, again, notes };
         // Of one kind only: the other one is empty.
         let cells = joins.answers.iter().map(|cell| Answered::Cell(*cell as u16));
         let scores = joins.scores.iter().zip(&joins.buckets);
         let scores = scores.map(|(score, bucket)| Answered::Score(*score, *bucket));
         for (request, answer) in joins.answered.iter().zip(cells.chain(scores)) {
-            version.add_answer(pane, (output.place, *request), answer, &mut room, notes);
+            version.add_answer(&mut arrival, (output.place, *request), answer);
         }
         for (request, cell) in joins.labelled.iter().zip(&joins.labels) {
             let truth = cell.checked_sub(1).map(|cell| cell as u16);
-            version.add_label(terms, pane, (output.place, *request), truth, &mut room, notes);
+            version.add_label(&mut arrival, (output.place, *request), truth);
         }
     }
 
     /// Takes in labels that came beside the answers of a pane.
     pub(super) fn add_beside(
         &mut self,
-        watched: &WatchedVersion,
-        version: VersionIndex,
+        terms: &Terms,
+        (watched, version): (&WatchedVersion, VersionIndex),
         (pane, offset): (i64, i64),
         roles: &RoleCount,
+        notes: &mut LabelNotes,
     ) {
+        let room = terms.max_pending.saturating_sub(self.held(version.model));
         if let Some(version) = self.versions.get_mut(&version) {
-            version.note_offset(pane, offset);
-            version.add_beside(watched, pane, (&roles.labels, &roles.scores));
+            let mut arrival = Arrival { terms, pane, offset, room, again: false, notes };
+            version.add_beside(&mut arrival, watched, roles);
         }
     }
 
-    /// Some answers of `panes` are not known, or labels that may be of them; of one version, or of all.
-    pub(super) fn mark(&mut self, version: Option<VersionIndex>, panes: Range<i64>) {
-        let all = self.versions.iter_mut().filter(|(one, _)| version.is_none_or(|version| version == **one));
-        all.for_each(|(_, join)| join.mark(panes.clone()));
+    /// Some answers of `panes` are not known, or labels that may be of them.
+    pub(super) fn mark(&mut self, version: VersionIndex, panes: Range<i64>) {
+        if let Some(join) = self.versions.get_mut(&version) {
+            join.mark(panes);
+        }
     }
 
     /// Labels are missing that may be of any answer that is not matured, and answers up to pane `end`.
     pub(super) fn mark_all_before(&mut self, end: i64) {
-        self.versions.values_mut().for_each(|join| join.mark(join.unmatured.unwrap_or(i64::MIN)..end));
+        self.versions.values_mut().for_each(|join| join.mark(i64::MIN..end));
     }
 
-    /// What matures of a version as its pane `closing` closes.
+    /// Counts the answers for whose labels nobody waits once pane `closing` is closed. `unread`: some source is not
+    /// read so far, and may hold labels of them.
     pub(super) fn mature(
         &mut self,
-        terms: &Terms,
-        watched: &WatchedVersion,
-        version: VersionIndex,
-        closing: i64,
+        watch: &Watch,
+        pane_ms: i64,
+        closing: (i64, bool),
         notes: &mut LabelNotes,
-    ) -> Option<MaturedCounts> {
-        self.versions.get_mut(&version)?.mature(terms, watched, closing - terms.horizon + 1, notes)
+    ) {
+        let (closing, unread) = closing;
+        for (version, join) in &mut self.versions {
+            let Some(labels) = &watch.model(*version).labels else { continue };
+            let terms = Terms::new(labels, pane_ms);
+            let until = closing - terms.horizon + 1;
+            if unread {
+                join.mark(i64::MIN..until);
+            }
+            join.mature(&terms, watch.version(*version), until, notes);
+        }
     }
 
-    /// Gives up what no version was there to take up in time, as pane `closing` closes.
-    pub(super) fn expire(&mut self, model: u32, terms: &Terms, closing: i64, notes: &mut LabelNotes) {
-        let until = closing - terms.horizon - MAX_OVERDUE + 1;
-        let of_model = self.versions.iter_mut().filter(|(version, _)| version.model == model);
-        of_model.for_each(|(_, join)| join.give_up(until, notes));
+    /// What matured of a version since the last of its panes with events.
+    pub(super) fn take_ripe(
+        &mut self,
+        watched: &WatchedVersion,
+        version: VersionIndex,
+    ) -> Option<MaturedCounts> {
+        let ripe = self.versions.get_mut(&version)?.ripe.take()?;
+        Some(ripe.record(watched))
     }
 
     /// Answers and labels of a model that wait for each other.
@@ -209,21 +224,33 @@ impl LabelJoins {
         self.versions.values().filter_map(VersionJoin::oldest_offset).min()
     }
 
-    /// Where a version stands: the first pane that is not matured, and what is not known of those from there on.
-    pub(super) fn standing(&self, version: VersionIndex) -> Option<(Option<i64>, &PaneHoles)> {
-        self.versions.get(&version).map(|join| (join.unmatured, &join.unjoined))
+    /// What is stored of each version.
+    pub(super) fn records(&self, watch: &Watch) -> Vec<JoinRecord> {
+        let record = |(version, join): (&VersionIndex, &VersionJoin)| {
+            let (id, watched) = (&watch.model(*version).id, watch.version(*version));
+            JoinRecord {
+                namespace: id.namespace.clone(),
+                model: id.name.clone(),
+                version: watched.version.clone(),
+                unmatured: join.unmatured,
+                unjoined: pane_ranges(&join.unjoined),
+                ripe: join.ripe.as_ref().map(|ripe| ripe.record(watched)),
+            }
+        };
+        self.versions.iter().map(record).collect()
     }
 
-    /// As a restart finds it, before the tallies are read again.
-    pub(super) fn restore(
-        &mut self,
-        version: VersionIndex,
-        unmatured: Option<i64>,
-        unjoined: impl Iterator<Item = Range<i64>>,
-    ) {
-        if let Some(join) = self.versions.get_mut(&version) {
-            join.unmatured = unmatured;
-            unjoined.for_each(|panes| join.mark(panes));
+    /// Takes up what was stored, before the tallies are read again.
+    pub(super) fn restore(&mut self, watch: &Watch, pane_ms: i64, record: &JoinRecord) {
+        let Some(version) = version_of(watch, &record.namespace, &record.model, &record.version) else {
+            return;
+        };
+        let Some(join) = self.versions.get_mut(&version) else { return };
+        let bounded = |index: i64| bounded_index(index, pane_ms);
+        join.unmatured = record.unmatured.map(bounded);
+        record.unjoined.iter().for_each(|panes| join.mark(bounded(panes.start)..bounded(panes.end)));
+        if let Some(ripe) = &record.ripe {
+            Matured::join(&mut join.ripe, watch.version(version), ripe);
         }
     }
 }

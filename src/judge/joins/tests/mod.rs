@@ -1,5 +1,8 @@
 //! Random requests and their labels through a tally and a judge, against a join of all of them at once.
 
+mod exact;
+mod gaps;
+
 use super::LabelNotes;
 use crate::baseline::{LabelJoin, VersionIndex, Watch};
 use crate::decode::{
@@ -297,191 +300,18 @@ fn on_time(_: usize) -> i64 {
     0
 }
 
-#[test]
-fn every_pane_matures_once_a_horizon_later_with_exactly_its_labels() {
-    for seed in 0..8 {
-        let watch = watch(usize::MAX);
-        let requests = requests(&mut fastrand::Rng::with_seed(seed), 30_000);
-        let run = run(&watch, &log(&watch, &requests, on_time));
-        let (expected, matured) = (expected(&watch, &requests), run.matured());
-        let panes = |version: u32| matured.keys().filter(|key| key.0 == version).count();
-        assert_eq!((panes(0), panes(1)), (24, 24), "30 panes, less the open one and the horizon");
-        for ((version, end), found) in &matured {
-            let start = end - (HORIZON + 1) * PANE_MS;
-            assert_eq!((found.start.0, found.end.0), (start, start + PANE_MS));
-            assert_eq!(counts(found), expected[&(*version, start / PANE_MS)], "seed {seed}, pane at {start}");
+/// Whatever matured is exactly right: nothing of a pane that is not whole.
+fn check_all(watch: &Watch, requests: &[Request], matured: &BTreeMap<(u32, i64), Matured>) {
+    let expected = expected(watch, requests);
+    for ((version, _), found) in matured {
+        let panes = (*version, found.start.0 / PANE_MS)..(*version, found.end.0 / PANE_MS);
+        let watched = watch.version(VersionIndex { model: 0, version: *version });
+        let mut sums = (Labels::default(), Scores::default());
+        for (labels, scores) in expected.range(panes).map(|(_, counts)| counts) {
+            assert!(
+                sums.0.add(watched, &labels.record(watched)) && sums.1.add(watched, &scores.record(watched))
+            );
         }
-        assert!(run.noted(|notes| notes.joined) > 100 && run.noted(|notes| notes.unmatched) > 0);
-        assert_eq!(run.noted(|notes| notes.refused + notes.answers_refused + notes.panes_left_out), 0);
+        assert_eq!(counts(found), sums, "version {version}, from {:?} to {:?}", found.start, found.end);
     }
-}
-
-#[test]
-fn longer_windows_and_stored_panes_hold_the_sums() {
-    let watch = watch(usize::MAX);
-    let requests = requests(&mut fastrand::Rng::with_seed(11), 40_000);
-    let run = run(&watch, &log(&watch, &requests, on_time));
-    let expected = expected(&watch, &requests);
-    let mut compared = 0;
-    for window in run.windows.values().filter(|window| window.scale > 1) {
-        let [from, to] = [window.start, window.end].map(|time| time.0 - HORIZON * PANE_MS);
-        for arm in &window.arms {
-            let version = watch.version(arm.version);
-            let (mut sum, mut scores) = (Labels::default(), Scores::default());
-            let panes =
-                expected.range((arm.version.version, from / PANE_MS)..(arm.version.version, to / PANE_MS));
-            panes.for_each(|(_, (labels, scored))| {
-                assert!(sum.add(version, &labels.record(version)));
-                assert!(scores.add(version, &scored.record(version)));
-            });
-            let found = arm.matured.as_ref().map(|found| (counts(found), found.end.0));
-            assert_eq!(found, (to > 0).then_some(((sum, scores), to)), "{from} to {to}");
-            compared += usize::from(to > 0);
-        }
-        let parts = cover(window.start, window.end, PANE_MS);
-        let records = run.stored.values().filter(|record| parts.contains(&(record.panes, record.start)));
-        let records: Vec<PaneRecord> = records.cloned().collect();
-        let (again, left_out) = self::window(&watch, 0, (window.start, window.end, PANE_MS), &records);
-        let labels =
-            |window: &ModelWindow| window.arms.iter().map(|arm| arm.matured.clone()).collect::<Vec<_>>();
-        assert_eq!((labels(&again), left_out), (labels(window), 0));
-    }
-    assert!(compared > 60, "{compared}");
-}
-
-/// Also answers that are late: read when their pane is closed, and when it has matured.
-#[test]
-fn a_restart_anywhere_changes_nothing() {
-    for seed in 20..28 {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let watch = watch(usize::MAX);
-        let requests = requests(&mut random, 24_000);
-        let lags: Vec<i64> =
-            requests.iter().map(|_| [0, 0, 0, 700, 3_000, 9_000][random.usize(0..6)]).collect();
-        let log = log(&watch, &requests, |number| lags[number]);
-        let whole = run(&watch, &log);
-        assert!(whole.noted(|notes| notes.answers_late) > 0 && whole.matured().len() > 20);
-        let mut broken = Run::new(&watch);
-        for offset in 0..log.len() {
-            broken.apply(offset, &log);
-            if random.u8(0..6) == 0 {
-                broken.restart(&watch, &log, 0);
-            }
-        }
-        assert_eq!(broken.matured(), whole.matured(), "seed {seed}");
-        assert_eq!(broken.windows, whole.windows, "seed {seed}");
-        let counts: [fn(&LabelNotes) -> u64; 4] =
-            [|notes| notes.joined, |notes| notes.answers_late, |notes| notes.late, |notes| notes.panes];
-        for of in counts {
-            assert_eq!(broken.noted(of), whole.noted(of), "seed {seed}");
-        }
-    }
-}
-
-#[test]
-fn what_is_refused_at_the_bound_leaves_its_panes_out_and_nothing_else_is_wrong() {
-    let requests = requests(&mut fastrand::Rng::with_seed(31), 30_000);
-    for bound in [20, 120, 240, 300] {
-        let watch = watch(bound);
-        let log = log(&watch, &requests, on_time);
-        let (mut run, mut most) = (Run::new(&watch), 0);
-        for offset in 0..log.len() {
-            run.apply(offset, &log);
-            most = most.max(run.judge.joins.held(0));
-        }
-        assert!(most <= bound, "{most} of {bound}");
-        let (expected, matured) = (expected(&watch, &requests), run.matured());
-        for ((version, end), found) in &matured {
-            let start = end - (HORIZON + 1) * PANE_MS;
-            assert_eq!(counts(found), expected[&(*version, start / PANE_MS)], "bound {bound}");
-        }
-        let left_out = run.noted(|notes| notes.panes_left_out);
-        assert!(
-            left_out > 0 && run.noted(|notes| notes.refused + notes.answers_refused) > 0,
-            "bound {bound}"
-        );
-        assert_eq!(left_out + matured.len() as u64, 48, "bound {bound}: every pane once");
-    }
-}
-
-#[test]
-fn what_the_tallies_do_not_tell_any_more_is_left_out_after_a_restart() {
-    let watch = watch(usize::MAX);
-    let requests = requests(&mut fastrand::Rng::with_seed(41), 30_000);
-    let log = log(&watch, &requests, on_time);
-    let (mut run, middle) = (Run::new(&watch), log.len() / 2);
-    (0..middle).for_each(|offset| run.apply(offset, &log));
-    let (before, closed) = (run.matured(), run.judge.closed_up_to().expect("closed panes"));
-    let state = run.judge.state();
-    assert!(state.joins_from.is_some_and(|from| from < state.replay_from));
-    run.restart(&watch, &log, state.replay_from);
-    (middle..log.len()).for_each(|offset| run.apply(offset, &log));
-    let expected = expected(&watch, &requests);
-    let after: BTreeMap<_, _> =
-        run.matured().into_iter().filter(|(key, _)| !before.contains_key(key)).collect();
-    assert!(!after.is_empty());
-    for ((version, _), found) in &after {
-        assert!(found.start.0 >= closed, "a pane that was closed is not known any more");
-        assert_eq!(counts(found), expected[&(*version, found.start.0 / PANE_MS)]);
-    }
-    assert_eq!(after.len() as i64, 2 * (24 - closed / PANE_MS), "all others matured");
-}
-
-/// A flush is lost: it may have held labels of any pane that waits.
-#[test]
-fn missing_offsets_leave_out_every_pane_that_waited() {
-    let watch = watch(usize::MAX);
-    let requests = requests(&mut fastrand::Rng::with_seed(51), 30_000);
-    let whole = log(&watch, &requests, on_time);
-    let range_of = |record: &TallyRecord| match &record.body {
-        Some(crate::tally::record::TallyBody::Joins(joins)) => joins.range_id.clone(),
-        Some(crate::tally::record::TallyBody::Delta(delta)) => delta.range_id.clone(),
-        Some(crate::tally::record::TallyBody::Marker(marker)) => marker.range_id.clone(),
-        Some(crate::tally::record::TallyBody::Weight(_)) | None => String::new(),
-    };
-    let lost = range_of(&whole[whole.len() / 2]);
-    let log: Vec<TallyRecord> = whole.into_iter().filter(|one| range_of(one) != lost).collect();
-    let run = run(&watch, &log);
-    let (expected, matured) = (expected(&watch, &requests), run.matured());
-    for ((version, _), found) in &matured {
-        assert_eq!(counts(found), expected[&(*version, found.start.0 / PANE_MS)]);
-    }
-    let left_out = run.noted(|notes| notes.panes_left_out);
-    assert!((2 * HORIZON as u64..30).contains(&left_out), "{left_out}");
-}
-
-/// Records that somebody else wrote: nothing panics, and nothing is held beyond the bound.
-#[test]
-fn twisted_records_are_refused_or_held_within_the_bound() {
-    let watch = watch(400);
-    let mut random = fastrand::Rng::with_seed(seed(0x1abe1));
-    let requests = requests(&mut random, 9_000);
-    let log = log(&watch, &requests, on_time);
-    let (mut used, mut refused) = (0, 0);
-    for _ in 0..cases(2).div_ceil(log.len() as u64) {
-        let mut run = Run::new(&watch);
-        for (offset, record) in log.iter().enumerate() {
-            let bytes =
-                if random.bool() { twist::tally(&mut random, record) } else { record.encode_to_vec() };
-            match TallyRecord::read(&bytes) {
-                Ok(record) => {
-                    let step = run.judge.apply(offset as i64, &record);
-                    for pane in &step.panes {
-                        assert_eq!(PaneRecord::read(&pane.encode_to_vec()).as_ref(), Ok(pane));
-                    }
-                    used += 1;
-                }
-                Err(_) => refused += 1,
-            }
-            assert!(run.judge.joins.held(0) <= 400);
-        }
-        let state = run.judge.state().encode_to_vec();
-        assert!(MergeState::read(&state).is_ok(), "what it wrote itself");
-        if let Ok(state) = MergeState::read(&twist::state(&mut random, &run.judge.state())) {
-            let mut judge = Judge::restore(CONFIG, Arc::clone(&watch), sources(), &state);
-            judge.lose_joins();
-            log.iter().enumerate().for_each(|(offset, record)| drop(judge.apply(offset as i64, record)));
-        }
-    }
-    assert!(used > 500 && refused > 50, "{used} used, {refused} refused");
 }
