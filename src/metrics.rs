@@ -95,7 +95,7 @@ metrics! {
     feature_drift_score: GaugeVec = "tidegate_feature_drift_score" ["model", "model_namespace", "model_version", "role", "window"];
     /// Largest PSI of a prediction output against the baseline.
     prediction_drift_score: GaugeVec = "tidegate_prediction_drift_score" ["model", "model_namespace", "model_version", "role", "window"];
-    /// PSI from which a series counts as drift.
+    /// PSI from which a series counts as drift, unless its own tolerance is larger: the state tells.
     drift_threshold: GaugeVec = "tidegate_drift_threshold" ["model", "model_namespace", "model_version", "role", "window"];
     /// Verdict of the newest window: 1 at the state it is in, 0 at the others.
     drift_state: GaugeVec = "tidegate_drift_state" ["model", "model_namespace", "model_version", "role", "window", "state"];

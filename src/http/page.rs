@@ -250,7 +250,7 @@ fn table(out: &mut Formatter<'_>, report: &Report) -> Formatted {
         "<h3>Series of {}{role}<span class=\"soft small\"> · window of {} {panes}</span></h3>\
          <div class=\"scroll\"><table><thead><tr><th>series</th><th>of</th><th class=\"n\">values</th>\
          <th class=\"n\" title=\"Kolmogorov-Smirnov distance; a bracket where the grid is coarser than the data\">KS</th>\
-         <th class=\"n\" title=\"population stability index; the bar is full at the drift threshold\">PSI</th>\
+         <th class=\"n\" title=\"population stability index; the bar is full at the PSI of a drift\">PSI</th>\
          <th class=\"n\" title=\"Jensen-Shannon distance, base 2\">JS</th><th class=\"n\">missing</th><th>verdict</th>\
          </tr></thead>",
         Escaped(&report.model_version),
@@ -308,7 +308,7 @@ fn row(out: &mut Formatter<'_>, series: &SeriesReport, threshold: f64) -> Format
         series.kind.as_str(),
         Count(series.n),
         Ks(series.ks),
-        Bar(psi.unwrap_or(0.0) / threshold),
+        Bar(psi.unwrap_or(0.0) / psi_of_drift(series, threshold)),
         Number(psi),
         Number(series.js),
         Percent(series.missing_ratio),
@@ -316,9 +316,39 @@ fn row(out: &mut Formatter<'_>, series: &SeriesReport, threshold: f64) -> Format
     )
 }
 
+/// The model's, or the series' own tolerance where that is known to be larger.
+fn psi_of_drift(series: &SeriesReport, threshold: f64) -> f64 {
+    let of_psi = series.effect.as_ref().filter(|effect| effect.metric == "psi");
+    of_psi.map_or(threshold, |effect| effect.tolerance.max(threshold))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::tests::series;
+    use crate::judge::report::EffectReport;
+
+    #[test]
+    fn a_psi_bar_is_full_at_the_limit_of_its_series() {
+        let limit = |metric: &str, tolerance| {
+            let effect = EffectReport {
+                metric: metric.to_owned(),
+                value: 0.1,
+                lower: None,
+                upper: None,
+                tolerance,
+                tolerance_from: Default::default(),
+                p_value: 0.5,
+                alpha: 1e-7,
+                phi: 1.0,
+                smallest: None,
+            };
+            let series = SeriesReport { effect: Some(effect), ..series("amount", MeasuredOf::Feature) };
+            psi_of_drift(&series, 0.06)
+        };
+        assert_eq!([limit("psi", 0.02), limit("psi", 0.3), limit("ks", 0.3)], [0.06, 0.3, 0.06]);
+        assert_eq!(psi_of_drift(&series("amount", MeasuredOf::Feature), 0.25), 0.25);
+    }
 
     #[test]
     fn a_bracket_is_rounded_outwards_and_an_exact_distance_to_the_nearest() {

@@ -108,7 +108,8 @@ pub struct Report {
     pub feature_drift_score: Option<f64>,
     /// The largest PSI of a prediction output against the baseline; `null` when none could be measured.
     pub prediction_drift_score: Option<f64>,
-    /// The PSI from which a series counts as drift.
+    /// The PSI from which a series counts as drift. A series whose own tolerance is larger (`effect.tolerance`) does
+    /// from there on only, so a score beyond the threshold is not always a drift: `verdict` knows.
     pub threshold: f64,
     pub verdict: Verdict,
     /// Of the worst series; `null` when none is beyond its tolerance, and with plain thresholds.

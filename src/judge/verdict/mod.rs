@@ -100,7 +100,7 @@ impl VerdictRules {
         }
     }
 
-    /// The PSI from which a series counts as drift.
+    /// The PSI from which a series counts as drift, unless its own tolerance is larger.
     pub fn psi_of_drift(&self) -> f64 {
         match self {
             VerdictRules::Budget(_) => PSI_LIMITS[1],

@@ -1,9 +1,11 @@
 use super::{Budget, BudgetConfig};
+use crate::baseline::{BaselineSeries, Tolerance};
 use crate::judge::fixture::{self, HEALTHY, Traffic, watched, window};
 use crate::judge::plan::MeasurePlan;
 use crate::judge::report::{Reference, Report, SeriesReport, Severity, Verdict};
 use crate::judge::streaks::Streaks;
 use crate::judge::verdict::VerdictRules;
+use std::sync::Arc;
 
 const PANE_MS: i64 = 60_000;
 
@@ -86,6 +88,28 @@ fn an_effect_must_be_significant_and_large_and_its_bound_gives_the_severity() {
         } else {
             assert!(amount.verdict >= verdict, "{shift}: {amount:?}");
         }
+    }
+}
+
+#[test]
+fn a_tolerance_of_the_series_own_is_above_the_threshold_of_the_report() {
+    let report = |psi: Option<f64>| {
+        let mut model = watched(true);
+        let amount = &mut model.versions[0].series[0];
+        let own = |psi| Tolerance { scale: 1, delta: 0.3, blocks: 20, psi: Some(psi) };
+        let BaselineSeries { name, traits, .. } = Arc::make_mut(&mut amount.reference);
+        assert_eq!(name, "amount");
+        traits.tolerances = psi.map(own).into_iter().collect();
+        let window = window(&model, 1, Traffic { amount: 0.12, ..HEALTHY }, HEALTHY, 5);
+        let rules = VerdictRules::Budget(budget());
+        fixture::judge(&model, &window, &rules, &mut Streaks::default()).1.swap_remove(0)
+    };
+    for (own, verdict) in [(None, Verdict::Drift), (Some(0.9), Verdict::Healthy)] {
+        let report = report(own);
+        let effect = series(&report, "amount").effect.clone().expect("tested");
+        assert_eq!((effect.metric.as_str(), effect.tolerance), ("psi", own.unwrap_or(0.02)));
+        assert_eq!((report.threshold, series(&report, "amount").verdict), (0.06, verdict), "{effect:?}");
+        assert!(report.feature_drift_score > Some(report.threshold), "{:?}", report.feature_drift_score);
     }
 }
 
