@@ -5,11 +5,11 @@ mod other_tools;
 use super::model_args::ModelArgs;
 use super::output;
 use super::table::{percent, render};
-use crate::baseline::{Watch, WatchedModel, WatchedVersion};
+use crate::baseline::{Watch, WatchedModel};
 use crate::config::{self, Config, ConfigError, EXIT_CONFIG, ModelConfig, VerdictConfig};
 use crate::event::EventTime;
 use crate::http::archive::{Archive, PanesQuery, Parts};
-use crate::http::panes::{PaneView, views};
+use crate::http::panes::{PaneView, holds, unknown_series, unknown_version, views};
 use crate::judge::build_reports;
 use crate::judge::dispersion::Dispersion;
 use crate::judge::measure::measure;
@@ -26,8 +26,6 @@ use std::time::Duration;
 
 /// How long one reading of the panes may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(600);
-/// Names of series that a sentence lists.
-const LISTED: usize = 20;
 /// Records a judgement may be made of: a week of a model with hundreds of series, in sums.
 const JUDGE_LIMIT: usize = 200_000;
 
@@ -151,43 +149,16 @@ pub(super) fn counted(
     Ok(panes)
 }
 
-pub(super) fn holds(panes: &[PaneView], series: &str) -> bool {
-    panes.iter().flat_map(|pane| &pane.series).any(|one| one.name == series)
-}
-
 /// Refuses a version that is not configured; `besides`: what else is wrong with it.
 pub(super) fn configured_version(args: &PanesArgs, model: &ModelConfig, besides: &str) -> anyhow::Result<()> {
     let versions: Vec<&str> = model.baselines.iter().map(|(version, _)| version.as_str()).collect();
-    match &args.version {
-        Some(version) if !versions.contains(&version.as_str()) => bail!(
-            "version {version} of model {} is not configured{besides}; configured: {}",
-            model.id.name,
-            versions.join(", ")
-        ),
-        _ => Ok(()),
-    }
+    let unknown = |version: &String| unknown_version(&model.id.name, version, &versions, besides);
+    args.version.as_ref().and_then(unknown).map_or(Ok(()), |why| Err(anyhow!(why)))
 }
 
 /// Refuses a series that no pane holds, unless a baseline has it.
 pub(super) fn known_series(args: &PanesArgs, model: &WatchedModel, series: &str) -> anyhow::Result<()> {
-    let wanted = |one: &&WatchedVersion| args.version.as_ref().is_none_or(|version| *version == one.version);
-    let mut names: Vec<&str> = Vec::new();
-    for one in model.versions.iter().filter(wanted).flat_map(|version| &version.series) {
-        if !names.contains(&one.reference.name.as_str()) {
-            names.push(&one.reference.name);
-        }
-    }
-    if names.contains(&series) {
-        return Ok(());
-    }
-    let more = names.len().saturating_sub(LISTED);
-    names.truncate(LISTED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    bail!(
-        "series {series} of model {} is in no baseline, and in no pane of this time; in the baselines: {}{more}",
-        model.id.name,
-        names.join(", ")
-    )
+    unknown_series(model, args.version.as_deref(), series).map_or(Ok(()), |why| Err(anyhow!(why)))
 }
 
 /// Reads a time, or says what would be one: the text with what it lacks, where that makes one.

@@ -3,6 +3,7 @@
 use super::panes::*;
 use crate::config::{Config, MINIMAL, parse};
 use crate::http::archive::{Archive, PanesError, PanesQuery};
+use crate::http::panes::holds;
 use crate::judge::accounting::Accounting;
 use crate::judge::fixture;
 use crate::tally::record::{Counts, PaneRecord, RoleCount};

@@ -1,5 +1,6 @@
 //! What is not on the board, and is read from Kafka when somebody asks: the sources' accounts, and stored panes.
 
+use super::panes::PaneView;
 use super::{Asked, HttpState, Named, bad_request, find, panes, problem};
 use crate::event::{EventTime, ModelId};
 use crate::judge::accounting::Accounting;
@@ -164,12 +165,32 @@ pub(super) async fn stored_panes(
         Ok(query) => query,
         Err(why) => return bad_request(why),
     };
+    let asked = query.clone();
     match state.archive.read(move |archive| archive.panes(&query)).await {
-        Ok(Ok(records)) => Json(json!({ "panes": panes::views(&records) })).into_response(),
+        Ok(Ok(records)) => {
+            let panes = panes::views(&records);
+            match unknown(&state, &asked, &panes) {
+                Some(why) => problem(StatusCode::NOT_FOUND, &why),
+                None => Json(json!({ "panes": panes })).into_response(),
+            }
+        }
         Ok(Err(error @ PanesError::TooMany(_))) => bad_request(&error.to_string()),
         Ok(Err(PanesError::Unavailable(why))) => problem(StatusCode::SERVICE_UNAVAILABLE, &why),
         Err(response) => *response,
     }
+}
+
+/// Why there is nothing of the version or series that was asked for: it is neither configured nor in these panes.
+fn unknown(state: &HttpState, asked: &PanesQuery, panes: &[PaneView]) -> Option<String> {
+    let version = asked.version.as_deref();
+    let besides = ", and no pane of this time is of it";
+    if let Some(why) = state.unknown_version(&asked.model, version, besides).filter(|_| panes.is_empty()) {
+        return Some(why);
+    }
+    let series = asked.series.as_deref().filter(|series| !panes::holds(panes, series))?;
+    let watch = state.watched();
+    let model = watch.models.iter().find(|model| model.id == asked.model)?;
+    panes::unknown_series(model, version, series)
 }
 
 fn wanted(model: ModelId, asked: PanesParameters) -> Result<PanesQuery, &'static str> {

@@ -1,11 +1,15 @@
 //! What is read from Kafka on demand, with an archive in memory.
 
 use super::archive::{Archive, ArchiveAccess, PanesError, PanesQuery};
-use super::tests::Server;
+use super::tests::{Server, id};
+use crate::baseline::{Rollout, Watch, WatchedModel};
+use crate::event::ModelId;
 use crate::judge::accounting::{self, Accounting};
+use crate::judge::fixture::with_rollout;
 use crate::judge::{MergeState, OutcomeTotal, SourceRecord};
 use crate::tally::record::{Counts, PaneRecord, RoleCount};
 use std::sync::{Arc, Condvar, Mutex};
+use tokio::sync::watch::Sender;
 
 /// An archive that answers as it is told.
 #[derive(Default)]
@@ -17,6 +21,13 @@ pub(super) struct Fake {
 
 pub(super) fn access() -> ArchiveAccess {
     ArchiveAccess::new(Arc::new(Fake::default()))
+}
+
+/// Three models of versions v1, v2 and v3, with `amount` and other series.
+pub(super) fn watch() -> Sender<Arc<Watch>> {
+    let model = |id: ModelId| WatchedModel { id, ..with_rollout(Rollout::Auto, true) };
+    let models = [id("default", "fraud"), id("a", "twice"), id("b", "twice")].map(model).into();
+    Sender::new(Arc::new(Watch { models }))
 }
 
 fn state() -> MergeState {
@@ -54,11 +65,14 @@ impl Archive for Fake {
         if self.broken { Err("no broker answers".to_owned()) } else { Ok(accounting::account(&[state()])) }
     }
 
-    /// Ten panes of one second with a numeric series.
+    /// Ten panes of one second of v1 with a numeric series.
     fn panes(&self, query: &PanesQuery) -> Result<Vec<PaneRecord>, PanesError> {
         assert_eq!((query.model.namespace.as_str(), query.model.name.as_str()), ("default", "fraud"));
         let wanted = |start: &i64| query.parts.contains(1, *start);
-        let records: Vec<PaneRecord> = (0..10).map(|n| n * 1_000).filter(wanted).flat_map(pane).collect();
+        let mut records: Vec<PaneRecord> = (0..10).map(|n| n * 1_000).filter(wanted).flat_map(pane).collect();
+        let of_series = |one: &PaneRecord| query.series.as_ref().is_none_or(|series| *series == one.series);
+        records.retain(|one| query.version.as_ref().is_none_or(|version| *version == one.version));
+        records.retain(|one| one.roles.is_some() || of_series(one));
         if records.len() > query.limit { Err(PanesError::TooMany(query.limit)) } else { Ok(records) }
     }
 }
@@ -152,4 +166,47 @@ async fn bad_and_too_large_ranges_are_problems() {
         .get("/api/v1/models/other/panes?from=1970-01-01T00:00:00Z&to=1970-01-01T00:01:00Z")
         .await
         .is_problem(404);
+}
+
+#[tokio::test]
+async fn a_version_or_series_that_is_neither_configured_nor_found_is_a_problem() {
+    let server = Server::start(&[]).await;
+    let path = |query: &str| {
+        format!("/api/v1/models/fraud/panes?from=1970-01-01T00:00:00Z&to=1970-01-01T00:01:00Z&{query}")
+    };
+    // v1 has panes; v2 has none, and is configured; age is in no pane, and in the baselines.
+    for (query, count) in [("version=v1&series=amount", 10), ("version=v2", 0), ("series=age", 10)] {
+        let answer = server.get(&path(query)).await;
+        let panes = answer.json()["panes"].as_array().map(Vec::len);
+        assert_eq!((answer.status, panes), (200, Some(count)), "{query}");
+    }
+    for (query, sentence) in [
+        (
+            "version=v9",
+            "version v9 of model fraud is not configured, and no pane of this time is of it; configured: v1, v2, v3",
+        ),
+        (
+            "series=colour",
+            "series colour of model fraud is in no baseline, and in no pane of this time; in the baselines: amount, \
+             age, country, is_new, score, class",
+        ),
+    ] {
+        let answer = server.get(&path(query)).await;
+        answer.is_problem(404);
+        assert_eq!(answer.json()["detail"], sentence);
+    }
+    let reports = |version: &str| format!("/api/v1/models/fraud/reports?version={version}");
+    assert_eq!(server.get(&reports("v2")).await.status, 200);
+    server.get(&reports("v9")).await.is_problem(404);
+}
+
+#[tokio::test]
+async fn what_is_configured_is_what_was_read_last() {
+    let server = Server::start(&[]).await;
+    server.get("/api/v1/models/late").await.is_problem(404);
+    let mut watch = Watch::clone(&server.state.watched());
+    watch.models[0].id = id("default", "late");
+    server.watch.send_replace(Arc::new(watch));
+    assert_eq!(server.get("/api/v1/models/late").await.status, 200);
+    server.get("/api/v1/models/fraud").await.is_problem(404);
 }

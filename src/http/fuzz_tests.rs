@@ -1,8 +1,8 @@
 //! Requests of every shape, whole and damaged, through the whole router: each gets an answer that says what it
 //! is, and none of them is a 500.
 
-use super::archive_tests::access;
-use super::tests::{action, id, report};
+use super::archive_tests::{access, watch};
+use super::tests::{action, report};
 use super::{Board, Health, HttpState, Scope, Tokens, api, probes, reload};
 use crate::event::fuzz::{cases, damage, edge, seed};
 use crate::metrics::Metrics;
@@ -183,7 +183,7 @@ fn state(tokens: Tokens) -> Arc<HttpState> {
         reload,
         archive: access(),
         weights: super::weight_tests::deaf(),
-        models: vec![id("default", "fraud"), id("a", "twice"), id("b", "twice")],
+        watch: watch().subscribe(),
     })
 }
 

@@ -29,6 +29,7 @@ pub use board::Board;
 pub use health::Health;
 pub use server::{Limits, serve};
 
+use crate::baseline::Watch;
 use crate::event::ModelId;
 use crate::metrics::{self, Metrics};
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -42,7 +43,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// The page loads nothing and runs nothing.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
@@ -59,8 +60,22 @@ pub struct HttpState {
     pub reload: mpsc::Sender<reload::ReloadRequest>,
     /// The way of a weight to the judges.
     pub weights: weight::WeightAccess,
-    /// The configured models.
-    pub models: Vec<ModelId>,
+    /// What is configured, as it was last read.
+    pub watch: watch::Receiver<Arc<Watch>>,
+}
+
+impl HttpState {
+    fn watched(&self) -> Arc<Watch> {
+        Arc::clone(&self.watch.borrow())
+    }
+
+    /// Why there is nothing of a version that is not configured.
+    fn unknown_version(&self, id: &ModelId, version: Option<&str>, besides: &str) -> Option<String> {
+        let watch = self.watched();
+        let model = watch.models.iter().find(|model| model.id == *id)?;
+        let configured: Vec<&str> = model.versions.iter().map(|one| &*one.version).collect();
+        panes::unknown_version(&id.name, version?, &configured, besides)
+    }
 }
 
 /// An RFC 9457 problem document.
@@ -140,13 +155,13 @@ async fn readyz(State(state): State<Arc<HttpState>>) -> Response {
 }
 
 async fn page(State(state): State<Arc<HttpState>>) -> Response {
-    let views: Vec<_> = state.models.iter().map(|id| state.board.model(id)).collect();
+    let views: Vec<_> = state.watched().models.iter().map(|one| state.board.model(&one.id)).collect();
     let headers = [(header::CONTENT_SECURITY_POLICY, PAGE_POLICY), (header::CACHE_CONTROL, "no-store")];
     (headers, Html(page::render(&views))).into_response()
 }
 
 async fn models(State(state): State<Arc<HttpState>>) -> Response {
-    let models: Vec<_> = state.models.iter().map(|id| state.board.summary(id)).collect();
+    let models: Vec<_> = state.watched().models.iter().map(|one| state.board.summary(&one.id)).collect();
     Json(json!({ "models": models, "alerts": state.board.source_alerts() })).into_response()
 }
 
@@ -175,7 +190,8 @@ fn bad_request(detail: &str) -> Response {
 fn find(state: &HttpState, name: Named, namespace: Option<&str>) -> Result<ModelId, Box<Response>> {
     let Path(name) = name.map_err(|error| Box::new(bad_request(&error.body_text())))?;
     let fits = |id: &&ModelId| id.name == name && namespace.is_none_or(|wanted| wanted == id.namespace);
-    let found: Vec<&ModelId> = state.models.iter().filter(fits).collect();
+    let watch = state.watched();
+    let found: Vec<&ModelId> = watch.models.iter().map(|model| &model.id).filter(fits).collect();
     match found[..] {
         [id] => Ok(id.clone()),
         [] => Err(Box::new(problem(StatusCode::NOT_FOUND, "no such model is configured"))),
@@ -206,6 +222,10 @@ async fn reports(State(state): State<Arc<HttpState>>, name: Named, query: Asked<
     match find(&state, name, query.namespace.as_deref()) {
         Ok(id) => {
             let reports = state.board.reports(&id, query.version.as_deref(), query.scale, limit);
+            let unknown = state.unknown_version(&id, query.version.as_deref(), " and has no report");
+            if let Some(why) = unknown.filter(|_| reports.is_empty()) {
+                return problem(StatusCode::NOT_FOUND, &why);
+            }
             let reports: Vec<&_> = reports.iter().map(Arc::as_ref).collect();
             Json(json!({ "reports": reports })).into_response()
         }

@@ -1,9 +1,13 @@
 //! Stored panes as JSON: what was counted of each series, cell by cell.
 
+use crate::baseline::{WatchedModel, WatchedVersion};
 use crate::event::EventTime;
 use crate::tally::record::{Counts, PaneRecord, RoleCount};
 use serde::Serialize;
 use std::collections::BTreeMap;
+
+/// Names of series that a sentence lists.
+const LISTED: usize = 20;
 
 /// One version's counts over a closed pane, or a sum of 4 or 16 panes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -107,4 +111,39 @@ fn series(record: &PaneRecord, counts: &Counts) -> StoredSeries {
         non_finite: counts.non_finite,
         cells,
     }
+}
+
+/// Whether one of these panes has counts of the series.
+pub fn holds(panes: &[PaneView], series: &str) -> bool {
+    panes.iter().flat_map(|pane| &pane.series).any(|one| one.name == series)
+}
+
+/// Why there is nothing of a version of `model` that is not `configured`; `besides`: what else is wrong with it.
+pub fn unknown_version(model: &str, version: &str, configured: &[&str], besides: &str) -> Option<String> {
+    (!configured.contains(&version)).then(|| {
+        let known = configured.join(", ");
+        format!("version {version} of model {model} is not configured{besides}; configured: {known}")
+    })
+}
+
+/// Why there is nothing of a series that no pane holds: it is in no baseline of `version`, or of any.
+pub fn unknown_series(model: &WatchedModel, version: Option<&str>, series: &str) -> Option<String> {
+    let wanted = |one: &&WatchedVersion| version.is_none_or(|version| *version == one.version);
+    let mut names: Vec<&str> = Vec::new();
+    for one in model.versions.iter().filter(wanted).flat_map(|version| &version.series) {
+        if !names.contains(&one.reference.name.as_str()) {
+            names.push(&one.reference.name);
+        }
+    }
+    if names.contains(&series) {
+        return None;
+    }
+    let more = names.len().saturating_sub(LISTED);
+    names.truncate(LISTED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Some(format!(
+        "series {series} of model {} is in no baseline, and in no pane of this time; in the baselines: {}{more}",
+        model.id.name,
+        names.join(", ")
+    ))
 }

@@ -16,7 +16,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 const TOKEN: &str = "correct horse";
 const ADMIN: &str = "battery staple";
@@ -115,6 +115,7 @@ pub(super) fn outcome(action: &Action) -> ActionOutcome {
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     pub(super) state: Arc<HttpState>,
+    pub(super) watch: watch::Sender<Arc<crate::baseline::Watch>>,
     stage: Stage,
     reloads: mpsc::Receiver<ReloadRequest>,
     client: reqwest::Client,
@@ -174,7 +175,7 @@ impl Server {
         for (name, scope, secret) in tokens {
             known.add(name, *scope, secret).unwrap();
         }
-        let (reload, reloads) = super::reload::channel();
+        let ((reload, reloads), watch) = (super::reload::channel(), super::archive_tests::watch());
         let state = Arc::new(HttpState {
             board: Arc::new(Board::new()),
             metrics: Arc::new(Metrics::new()),
@@ -183,14 +184,14 @@ impl Server {
             reload,
             archive,
             weights,
-            models: vec![id("default", "fraud"), id("a", "twice"), id("b", "twice")],
+            watch: watch.subscribe(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (router, metrics) = (api(&state).merge(probes(&state)), state.metrics.clone());
         tokio::spawn(serve(listener, router, limits, metrics, std::future::pending()));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Server { address, state, stage, reloads, client }
+        Server { address, state, watch, stage, reloads, client }
     }
 
     async fn ask(&self, method: Method, path: &str, authorization: Option<&str>) -> Answer {

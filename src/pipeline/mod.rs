@@ -136,7 +136,6 @@ async fn launch(config: Config, stages: Stages, cluster: Cluster) -> anyhow::Res
         watch: watch_receiver,
         failure: Arc::new(tokio::sync::watch::Sender::new(None)),
     };
-    let models = config.models.iter().map(|model| model.id.clone()).collect();
     let (reload, reloads) = crate::http::reload::channel();
     let state = Arc::new(HttpState {
         board: Arc::clone(&board),
@@ -150,7 +149,7 @@ async fn launch(config: Config, stages: Stages, cluster: Cluster) -> anyhow::Res
             millis(config.windows.max_future),
             now,
         ),
-        models,
+        watch: shared.watch.clone(),
     });
     let http = HttpSide::start(&config.http, state).await?;
     let latest = Arc::new(RwLock::new((config.models.clone(), now())));
