@@ -57,7 +57,7 @@ impl Dispersion {
                 continue;
             };
             let held = self.versions.entry(watched.version.clone()).or_default();
-            held.panes += 1;
+            held.panes = held.panes.saturating_add(1);
             held.seen = held.seen.saturating_add(1);
             for (series, counts) in version.series.iter().zip(&arm.series) {
                 if counts.cells.len() == series.reference.counts.len() {
@@ -311,6 +311,15 @@ mod tests {
             restored.restore(&record);
         }
         assert_eq!((restored.versions.clone(), phi), (dispersion.versions.clone(), phi));
+        let mut largest = dispersion.records(&id).next().expect("a version");
+        (largest.panes, largest.seen) = (u32::MAX, u32::MAX);
+        let mut full = Dispersion::default();
+        full.restore(&largest);
+        let plan = MeasurePlan::new(&watched(true));
+        full.add(&plan, &window(plan.watched(), 12, HEALTHY, HEALTHY, 5), u32::MAX);
+        let of_amount =
+            |of: &Dispersion| of.versions["v1"].series.values().next().map(|one| one.sums.all.values);
+        assert!(full.is_known("v1") && of_amount(&full) < of_amount(&dispersion), "a full day is halved");
         let mut wrong = dispersion.records(&id).next().expect("a version");
         wrong.series[0].squares.pop();
         wrong.series[1].inverse_sizes = f64::NAN;

@@ -144,7 +144,10 @@ impl Fed {
         for window in &step.windows {
             for arm in &window.arms {
                 let events = [arm.stable_events, arm.canary_events, arm.unset_events];
-                assert!(events.iter().all(|count| *count <= MAX_COUNT), "{arm:?}");
+                let service = &arm.service;
+                let latencies = service.latency.iter().copied().fold(0, u64::saturating_add);
+                let counts = [service.answers, service.errors, service.latency_unusable, latencies];
+                assert!(events.iter().chain(&counts).all(|count| *count <= MAX_COUNT), "{arm:?}");
                 for (_, scored) in arm.scores.outputs() {
                     assert!(scored.labelled() <= MAX_COUNT && scored.unusable() <= MAX_COUNT, "{scored:?}");
                 }

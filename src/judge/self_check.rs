@@ -95,8 +95,8 @@ impl SelfCheck {
             return;
         }
         let Some(found) = homogeneity::two_sample(&halves[0], &halves[1], phi) else { return };
-        self.tests += 1;
-        self.rejected += u64::from(found.p_value <= LEVEL);
+        self.tests = self.tests.saturating_add(1);
+        self.rejected = self.rejected.saturating_add(u64::from(found.p_value <= LEVEL));
         if self.tests >= MOST_TESTS {
             (self.tests, self.rejected) = (self.tests / 2, self.rejected / 2);
         }
@@ -165,6 +165,16 @@ mod tests {
         assert_eq!(reports.iter().filter(|report| report.warning).count(), 1);
         let first = reports.iter().position(|report| report.warning);
         assert_eq!(first, Some(33), "at the 200th test");
+    }
+
+    #[test]
+    fn stored_counts_at_their_end_are_halved_as_others_are() {
+        let (plan, mut random) = (MeasurePlan::new(&watched(true)), fastrand::Rng::with_seed(4));
+        let mut check = SelfCheck { tests: u64::MAX, rejected: u64::MAX, warned: true };
+        check.add(&plan, &pane(&plan, 0, true, &mut random), &Dispersion::default());
+        // Six tests, each halved at once.
+        assert!((u64::MAX >> 6..u64::MAX >> 5).contains(&check.tests), "{check:?}");
+        assert!(check.rejected <= check.tests && check.rejected >= u64::MAX >> 6);
     }
 
     #[test]

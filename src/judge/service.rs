@@ -4,7 +4,7 @@ use super::report::{LatencyReport, QuantileReport, RatioReport, ServiceReport};
 use crate::cells::{LATENCY_CELLS, latency_edge, runs};
 use crate::stats::quantile::quantile_interval;
 use crate::stats::rates::{Rate, wilson};
-use crate::tally::checked::add_counts_up;
+use crate::tally::checked::{MAX_COUNT, add_counts_up};
 use crate::tally::record::ServiceCounts;
 
 /// The level of the intervals that reports show: they miss the true value once in twenty times.
@@ -21,7 +21,7 @@ pub struct Service {
     pub errors: u64,
     /// Values of `latency_ms` that are no latency.
     pub latency_unusable: u64,
-    /// Latencies by cell ([`crate::cells::latency_cell`]); empty if there are none.
+    /// Latencies by cell ([`crate::cells::latency_cell`]), [`MAX_COUNT`] in all at most; empty if there are none.
     pub latency: Vec<u64>,
 }
 
@@ -33,7 +33,8 @@ impl Service {
                 true => runs::check(&counts.latency, &[0; LATENCY_CELLS]),
                 false => runs::check(&counts.latency, &self.latency),
             };
-            if fits.is_err() {
+            let added = counts.latency.iter().skip(1).step_by(2).copied().fold(0, u64::saturating_add);
+            if fits.is_err() || added.saturating_add(self.latencies()) > MAX_COUNT {
                 return false;
             }
             self.latency.resize(LATENCY_CELLS, 0);
@@ -153,6 +154,11 @@ mod tests {
             }
             assert!(sum.add(&counts(1, 0, &[3.0])));
         }
+        let most = ServiceCounts { latency: vec![7, MAX_COUNT - 2], ..ServiceCounts::default() };
+        assert!(sum.add(&most), "with the two before them");
+        let before = sum.clone();
+        assert!(!sum.add(&counts(1, 0, &[3.0])) && !sum.add(&most));
+        assert_eq!((sum.latencies(), &sum), (MAX_COUNT, &before));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use crate::judge::weights::WeightChange;
 use crate::judge::{MergeState, OffsetRange, PaneRange};
 use crate::tally::checked::MAX_COUNT;
 use crate::tally::record::{
-    Counts, Delta, Joins, Marker, OutcomeCount, PaneRecord, RoleCount, ScoreCounts, SourceRange, TallyBody,
-    TallyRecord, Weight,
+    Counts, Delta, Joins, Marker, OutcomeCount, PaneRecord, RoleCount, ScoreCounts, ServiceCounts,
+    SourceRange, TallyBody, TallyRecord, Weight,
 };
 use fastrand::Rng;
 use prost::Message;
@@ -146,7 +146,7 @@ fn twist_scores(random: &mut Rng, scores: &mut ScoreCounts) {
 }
 
 fn twist_roles(random: &mut Rng, roles: &mut RoleCount) {
-    match random.u8(..7) {
+    match random.u8(..8) {
         0 => roles.pane_start = near(random, roles.pane_start),
         1 => roles.stable = count(random),
         2 => roles.canary = count(random),
@@ -155,6 +155,11 @@ fn twist_roles(random: &mut Rng, roles: &mut RoleCount) {
         5 => {
             let twice = roles.scores.first().cloned();
             roles.scores.extend(twice);
+        }
+        6 => {
+            let (answers, errors, latency_unusable) = (count(random), count(random), count(random));
+            let latency = (0..2).flat_map(|_| [random.u64(..9), count(random)]).collect();
+            roles.service = Some(ServiceCounts { answers, errors, latency_unusable, latency });
         }
         _ => roles.scores.iter_mut().for_each(|scores| twist_scores(random, scores)),
     }

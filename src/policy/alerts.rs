@@ -111,7 +111,7 @@ fn move_latch(latches: &mut BTreeMap<u32, Latch>, evaluation: &Evaluation<'_>, v
         }
         (Verdict::Drift | Verdict::Warning, Some(latch)) => latch.healthy = 0,
         (Verdict::Healthy, Some(latch)) => {
-            latch.healthy += 1;
+            latch.healthy = latch.healthy.saturating_add(1);
             if latch.healthy >= evaluation.verdicts.evaluations() {
                 latches.remove(&scale);
             }

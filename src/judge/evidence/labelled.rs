@@ -146,6 +146,6 @@ impl Evidence {
             let phi = dispersion.phi(&self.head.stable, SeriesOf::Prediction, name).max(held.unit_phi());
             held.labels.add(of(canary), of(stable), phi);
         }
-        self.head.labelled_panes += 1;
+        self.head.labelled_panes = self.head.labelled_panes.saturating_add(1);
     }
 }

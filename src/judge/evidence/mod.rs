@@ -124,9 +124,7 @@ impl Evidence {
         self.turn_to(name(stable), name(canary));
         let version = |arm: &ArmWindow| plan.versions.get(arm.version.version as usize);
         let (Some(canary_plan), Some(stable_plan)) = (version(canary), version(stable)) else { return };
-        self.head.panes += 1;
-        self.head.canary_events += canary.events();
-        self.head.stable_events += stable.events();
+        self.head.count(canary.events(), stable.events());
         let split = Split { canary: canary.events(), stable: stable.events() };
         self.head.ratio.add(terms.weight, span, split, self.head.panes == 1);
         self.head.add_errors(&canary.service, &stable.service);
@@ -198,6 +196,13 @@ impl Evidence {
 }
 
 impl EvidenceHead {
+    /// Counts a pane. What was stored may be any numbers.
+    fn count(&mut self, canary_events: u64, stable_events: u64) {
+        self.panes = self.panes.saturating_add(1);
+        self.canary_events = self.canary_events.saturating_add(canary_events);
+        self.stable_events = self.stable_events.saturating_add(stable_events);
+    }
+
     fn errors(&self) -> Betting {
         let ErrorsRecord { canary, stable, ln_wealth, largest_ln_wealth } = self.errors;
         let wealth =

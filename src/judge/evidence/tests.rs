@@ -218,3 +218,22 @@ fn records_without_labels_are_read_as_before_and_impossible_ones_are_not() {
         assert_eq!(restored(&with(&wrong)), None, "{wrong:?}");
     }
 }
+
+#[test]
+fn stored_counts_at_their_end_stay_there() {
+    let mut run = Run::new();
+    run.take(1, STABLE, CANARY);
+    let mut head = serde_json::to_value(&run.evidence.head).expect("JSON");
+    for name in ["panes", "canary_events", "stable_events"] {
+        head[name] = u64::MAX.into();
+    }
+    head["spread"]["comparisons"] = u64::MAX.into();
+    run.evidence.head = serde_json::from_value(head.clone()).expect("a head");
+    run.take(2, STABLE, CANARY);
+    let found = serde_json::to_value(&run.evidence.head).expect("JSON");
+    for name in ["panes", "canary_events", "stable_events"] {
+        assert_eq!(found[name], head[name], "{name}");
+    }
+    assert_eq!(found["spread"]["comparisons"], head["spread"]["comparisons"]);
+    assert_eq!(run.compare().panes, u64::MAX);
+}

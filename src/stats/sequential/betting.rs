@@ -14,6 +14,10 @@ use crate::stats::rates::Change;
 use crate::stats::total;
 use statrs::function::gamma::ln_gamma;
 
+/// Events of an arm in a pane beyond which a bet is not settled: a bet is a sum of some ten standard deviations of steps,
+/// a million here, and no pane of real traffic holds so many.
+pub const LARGEST_PANE: u64 = 1 << 36;
+
 /// What a bet is placed against.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Terms {
@@ -79,7 +83,7 @@ impl Betting {
 
     /// Adds a pane's counts per bin: settles the bet on it, and only then lets it count for the next one.
     /// Returns the logarithm of the factor, ln E/φ: 0 where nothing was bet. `None`, and nothing added, when
-    /// lengths differ or a total exceeds 63 bits.
+    /// lengths differ, a total exceeds 63 bits, or an arm's pane exceeds [`LARGEST_PANE`].
     pub fn add(&mut self, canary: &[u64], stable: &[u64], terms: Terms) -> Option<f64> {
         let wealth = &mut self.wealth;
         if canary.len() != wealth.canary.len() || stable.len() != wealth.stable.len() {
@@ -91,6 +95,9 @@ impl Betting {
         };
         grown(&wealth.canary, canary)?;
         grown(&wealth.stable, stable)?;
+        if [canary, stable].iter().any(|pane| pane.iter().sum::<u64>() > LARGEST_PANE) {
+            return None;
+        }
         let bet = place(&wealth.canary, &wealth.stable, terms);
         let ln_factor = bet.map_or(0.0, |bet| bet.settle(canary, stable)) / terms.phi.max(1.0);
         wealth.ln_wealth += ln_factor;

@@ -76,7 +76,7 @@ impl Spread {
         if !sum.is_finite() {
             return;
         }
-        self.comparisons += 1;
+        self.comparisons = self.comparisons.saturating_add(1);
         let before = sum - self.mean;
         self.mean += before / self.comparisons as f64;
         self.squares += before * (sum - self.mean);

@@ -104,6 +104,7 @@ fn numbers_are_stored_and_read_back() {
     let before = live.clone();
     assert_eq!(live.add(&[1, 2], &[1, 2, 3], PLAIN), None);
     assert_eq!(live.add(&[u64::MAX, 0, 0], &[1, 2, 3], PLAIN), None);
+    assert_eq!(live.add(&[LARGEST_PANE, 1, 0], &[1, 2, 3], PLAIN), None);
     assert_eq!(live, before);
     assert_eq!(live.add(&[0, 0, 0], &[1, 2, 3], PLAIN), Some(0.0), "an empty arm is no bet");
 }
