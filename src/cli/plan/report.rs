@@ -1,9 +1,14 @@
 //! A forecast as small tables with a sentence each.
 
 use crate::cli::table::{render, short_number};
+use crate::judge::report::MeasuredOf;
 use crate::policy::forecast::{Arms, Forecast, MOST_PANES, ReferenceSight};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+
+/// Series with a tolerance of their own that are listed.
+const LISTED: usize = 10;
 
 /// What `tidegate plan` says, and prints as JSON.
 #[derive(Debug, Serialize)]
@@ -131,6 +136,40 @@ fn baseline(planned: &Planned, text: &mut String) {
         "The smallest D from its baseline that {} shows in a window when it gets all of the traffic; - is none: too few \
          values, or a baseline of fewer than 1,000.",
         planned.arms.stable
+    );
+    straying(planned, text);
+}
+
+/// The series that usually stray by more than δ0, the most first.
+fn straying(planned: &Planned, text: &mut String) {
+    let all = || planned.baseline.iter().flat_map(|sight| sight.own.iter().map(move |own| (sight, own)));
+    let mut most: BTreeMap<(MeasuredOf, &str), f64> = BTreeMap::new();
+    for (_, own) in all() {
+        let largest = most.entry((own.of, &own.series)).or_default();
+        *largest = largest.max(own.tolerance);
+    }
+    if most.is_empty() {
+        return;
+    }
+    let mut named: Vec<((MeasuredOf, &str), f64)> = most.into_iter().collect();
+    named.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let more = named.len().saturating_sub(LISTED);
+    named.truncate(LISTED);
+    let mut rows = Vec::new();
+    for (key, _) in named {
+        for (sight, own) in all().filter(|(_, own)| (own.of, own.series.as_str()) == key) {
+            let numbers = [Some(own.tolerance), own.warning, own.drift].map(distance);
+            let head = [own.series.clone(), after(planned, u64::from(sight.scale))];
+            rows.push(head.into_iter().chain(numbers).collect());
+        }
+    }
+    *text += "\n";
+    *text += &render(&["series", "window", "strays by", "warning", "drift"], &rows, &[1, 2, 3, 4]);
+    let more = if more > 0 { format!(" (and {more} more series, with --json)") } else { String::new() };
+    let _ = writeln!(
+        text,
+        "The same of each series that usually strays by more than δ0 there{more}: its baseline has times, or \
+         [[model.noise]] says so."
     );
 }
 

@@ -77,6 +77,23 @@ fn a_plan_says_what_each_step_shows() {
 }
 
 #[test]
+fn series_that_usually_stray_are_told_beside_the_others() {
+    let (_folder, quiet) = configured(20_000, MORE);
+    let noise = "noise = [{ series = \"amount\", ks = { 1 = 0.05, 4 = 0.12 } }]\n";
+    let (_other, noisy) = configured(20_000, &format!("{MORE}{noise}"));
+    let [quiet, noisy] = [quiet, noisy].map(|config| plan(&arguments(&config)).expect("a plan"));
+    let [quiet_text, noisy_text] = [&quiet, &noisy].map(report::describe);
+    assert!(!quiet_text.contains("strays") && noisy_text.starts_with(&quiet_text), "{noisy_text}");
+    let own: Vec<_> = noisy.baseline.iter().map(|sight| sight.own.first()).collect();
+    let (first, second) = (own[0].expect("its own"), own[1].expect("its own"));
+    assert!(own[2].is_none() && own[3].is_none() && quiet.baseline.iter().all(|sight| sight.own.is_empty()));
+    let beyond = first.warning.expect("seen") - noisy.baseline[0].feature.expect("seen");
+    assert!((beyond - 0.03).abs() < 1e-9 && second.warning == second.drift, "{first:?} {second:?}");
+    let row = format!("amount      1m      0.050    {:.3}", first.warning.expect("seen"));
+    assert!(noisy_text.contains(&row), "{row:?} is missing from\n{noisy_text}");
+}
+
+#[test]
 fn dependent_values_and_small_baselines_are_said() {
     let (_folder, config) = configured(2_000, MORE);
     let independent = plan(&arguments(&config)).expect("a plan");

@@ -14,7 +14,7 @@ mod walk;
 
 pub use arms::Arms;
 pub use promotion::{PromotionLimit, unreachable_promotions};
-pub use reference::{ReferenceSight, reference_sights};
+pub use reference::{OwnSight, ReferenceSight, reference_sights};
 
 use super::PolicyConfig;
 use super::action::Decision;

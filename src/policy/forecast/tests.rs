@@ -1,13 +1,18 @@
 use super::*;
-use crate::judge::fixture::watched;
+use crate::baseline::Tolerance;
+use crate::judge::dispersion::Dispersion;
+use crate::judge::fixture::{HEALTHY, watched, window};
+use crate::judge::measure::{SeriesMeasurement, measure};
 use crate::judge::plan::MeasurePlan;
-use crate::judge::verdict::{Budget, BudgetConfig};
+use crate::judge::report::Reference;
+use crate::judge::verdict::{Budget, BudgetConfig, VerdictRules};
 use crate::stats::normal;
 use crate::stats::rates::Change;
 use crate::stats::sequential::betting::{Betting, Terms};
 use crate::stats::sequential::stratified::Stratified;
 use fastrand::Rng;
 use std::f64::consts::TAU;
+use std::sync::Arc;
 
 const RUNS: u32 = 120;
 const EVENTS: f64 = 400.0;
@@ -220,9 +225,38 @@ fn larger_windows_see_smaller_drifts() {
     assert_eq!(sights.iter().map(|one| one.scale).collect::<Vec<_>>(), [1, 4, 16, 64]);
     let features: Vec<f64> = sights.iter().map(|one| one.feature.expect("seen")).collect();
     assert!(features.windows(2).all(|pair| pair[1] < pair[0]) && features[3] > TOLERANCE, "{features:?}");
-    let first = sights[0];
+    let first = &sights[0];
     assert!(first.feature_drift > first.feature && first.prediction_drift > first.prediction, "{first:?}");
     let few = reference_sights(&model.versions[0], &budget, 10.0, 1.0);
     assert_eq!((few[0].feature, few[1].prediction), (None, None), "40 values are fewer than 50");
     assert!(few[2].feature.is_some());
+}
+
+#[test]
+fn a_series_that_usually_strays_is_foretold_by_itself_as_it_is_judged() {
+    let mut model = watched(true);
+    let amount = &mut model.versions[0].series[0].reference;
+    let own = |scale, delta| Tolerance { scale, delta, blocks: 20, psi: None };
+    Arc::make_mut(amount).traits.tolerances = vec![own(1, 0.07), own(4, 0.02), own(16, 0.15)];
+    let plan = MeasurePlan::new(&model);
+    let budget = Budget::new(&BudgetConfig::default(), &plan, 60_000);
+    let sights = reference_sights(&model.versions[0], &budget, HEALTHY.events as f64, 1.0);
+    let named = |sight: &ReferenceSight| sight.own.iter().map(|one| one.series.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        sights.iter().map(named).collect::<Vec<_>>(),
+        [vec!["amount"], vec![], vec!["amount"], vec![]]
+    );
+    let measured = measure(&plan, &window(&model, 1, HEALTHY, HEALTHY, 3), &Dispersion::default());
+    let rules = VerdictRules::Budget(budget);
+    let judged = |name: &str| {
+        let found = |one: &&SeriesMeasurement| one.name == name && one.reference == Reference::Baseline;
+        let one = measured[0].series.iter().find(found).expect("measured");
+        rules.judge(one).smallest.expect("known").1
+    };
+    let (sight, close) = (&sights[0], |a: Option<f64>, b: f64| (a.expect("seen") - b).abs() < 1e-9);
+    assert!(close(sight.own[0].warning, judged("amount")), "{:?} {}", sight.own, judged("amount"));
+    assert!(close(sight.feature, judged("age")), "{:?} {}", sight.feature, judged("age"));
+    // Beyond the limit of drift, a tolerance takes its place.
+    let beyond = &sights[2].own[0];
+    assert_eq!((beyond.tolerance, beyond.warning), (0.15, beyond.drift));
 }
