@@ -245,3 +245,21 @@ fn a_schema_refuses_what_is_no_report() {
     wrong["verdict"] = json!("fine");
     assert!(!validator.is_valid(&wrong));
 }
+
+/// Whatever a report may measure, and may not always.
+#[test]
+fn the_manual_names_every_block_of_a_report() {
+    let manual =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("a manual");
+    let row = manual.lines().find(|line| line.starts_with("| `tidegate.reports` |")).expect("its row");
+    let schema = schema("report");
+    let properties = |schema: &Value| schema["properties"].as_object().expect("properties").clone();
+    let of_report = properties(&schema).into_iter();
+    let blocks = of_report.filter(|(name, one)| one["type"] == "array" || name == "service");
+    let of_series = properties(&schema["properties"]["series"]["items"]).into_iter();
+    let measured = of_series.filter(|(_, one)| one.get("anyOf").is_some());
+    let names: Vec<String> = blocks.chain(measured).map(|(name, _)| format!("`{name}`")).collect();
+    assert!(names.len() > 12, "{names:?}");
+    let left_out: Vec<&String> = names.iter().filter(|name| !row.contains(*name)).collect();
+    assert!(left_out.is_empty(), "{left_out:?}");
+}
