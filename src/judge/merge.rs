@@ -5,7 +5,7 @@ use super::history::ModelHistory;
 use super::joins::{LabelJoins, LabelNotes};
 use super::pane_holes::PaneHoles;
 use super::panes::OpenPane;
-use super::sources::{Fit, Folded, Sources, key_of};
+use super::sources::{Fit, Folded, Low, Sources, key_of};
 use super::state_record::NextOffset;
 use super::weights::Weights;
 use super::window::ModelWindow;
@@ -236,6 +236,16 @@ impl Judge {
     /// The event time up to which panes are closed (milliseconds since 1970); `None`: none is.
     pub fn closed_up_to(&self) -> Option<i64> {
         self.closed_to.map(|index| index * self.config.pane_ms)
+    }
+
+    /// How far all sources are complete (milliseconds since 1970): as the last record that was applied left it, a restart
+    /// since then or not. `None`: it is not known, or every source is idle.
+    pub fn watermark(&self) -> Option<i64> {
+        let sources = self.replay.as_ref().map_or(&self.sources, |replay| &replay.sources);
+        match sources.low(self.config.max_stall_ms) {
+            Low::At(low) => Some(low),
+            Low::Unknown | Low::AllIdle => None,
+        }
     }
 
     /// Whether what is read now was applied before a restart, and nothing of it may be emitted.

@@ -8,6 +8,7 @@ use crate::tally::record::{FORMAT, TallyBody, TallyRecord, Weight};
 use crate::tally::tests::{Event, PANE_MS, feed, source, stamp, start, watch};
 use crate::tally::{SourceKey, SourceStart, Tally};
 use proptest::prelude::*;
+use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
 
 fn expected(partitions: i32) -> BTreeSet<SourceKey> {
@@ -100,6 +101,23 @@ fn panes_close_once_in_order_and_only_behind_the_watermark() {
         }
     }
     assert_eq!(ends, vec![1_000, 2_000, 3_000, 4_000, 5_000]);
+}
+
+#[test]
+fn the_watermark_is_known_again_after_a_restart_while_the_panes_are_still_read() {
+    let log = steady(6_000);
+    let (mut judge, mut told, mut replaying) = (judge(1), None, 0);
+    for (offset, record) in log.records.iter().enumerate() {
+        let step = judge.apply(offset as i64, record);
+        told = step.notes.watermark.or(told);
+        let stored = MergeState::read(&judge.state().encode_to_vec()).expect("what it wrote itself");
+        let again = Judge::restore(CONFIG, shared_watch(), expected(1), &stored);
+        assert_eq!((judge.watermark(), again.watermark()), (told, told), "after {offset}");
+        replaying += usize::from(again.is_replaying());
+    }
+    assert!(told > Some(5_000) && replaying > 10, "{told:?}, {replaying} in a replay");
+    let other = Judge::restore(CONFIG, shared_watch(), expected(2), &judge.state());
+    assert_eq!(other.watermark(), None, "of a source nobody has heard of");
 }
 
 #[test]

@@ -34,13 +34,17 @@ pub(super) fn note(assignment: &JudgeAssignment, slot: &Slot, step: &Step) {
         metrics.panes_closed_early.inc_by(notes.closed_early);
         tracing::warn!(panes = notes.closed_early, "open panes held too much: the oldest were closed early");
     }
-    if let Some(watermark) = notes.watermark {
-        for id in slot.ids() {
-            metrics.watermark.with_label_values(&[&id.name, &id.namespace]).set(watermark as f64 / 1000.0);
-        }
-        for (id, weight) in slot.weights() {
-            metrics.rollout_weight.with_label_values(&[&id.name, &id.namespace]).set(weight);
-        }
+    show_progress(metrics, slot, notes.watermark);
+}
+
+/// Once the watermark is known: after a restart it is what was stored.
+pub(super) fn show_progress(metrics: &Metrics, slot: &Slot, watermark: Option<i64>) {
+    let Some(watermark) = watermark else { return };
+    for id in slot.ids() {
+        metrics.watermark.with_label_values(&[&id.name, &id.namespace]).set(watermark as f64 / 1000.0);
+    }
+    for (id, weight) in slot.weights() {
+        metrics.rollout_weight.with_label_values(&[&id.name, &id.namespace]).set(weight);
     }
 }
 

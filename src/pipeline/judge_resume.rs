@@ -1,6 +1,7 @@
 //! The judges of partitions, taken out of Kafka: when partitions are assigned, and when what was judged could not
 //! be written.
 
+use super::judge_metrics::show_progress;
 use super::judge_stage::{JudgeAssignment, Pending, connect, lock};
 use super::restore::{self, Stored};
 use super::supervise::StageEnd;
@@ -40,6 +41,7 @@ impl JudgeAssignment {
             match restore(partition.partition) {
                 Ok(slot) => {
                     starts.push(StartOffset { partition: partition.clone(), offset: slot.judge.applied() });
+                    show_progress(&self.metrics, &slot, slot.judge.watermark());
                     lock(&self.slots).insert(partition.partition, slot);
                     *lock(&self.lives).entry(partition.partition).or_default() += 1;
                 }
