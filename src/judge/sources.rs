@@ -118,7 +118,7 @@ pub(super) enum Low {
     Unknown,
     /// Complete up to here (milliseconds since 1970).
     At(i64),
-    /// Nothing is left to read anywhere.
+    /// No source has anything to read that moves the watermark.
     AllIdle,
 }
 

@@ -9,6 +9,15 @@ use crate::event::{EventTime, Outcome};
 use crate::tally::{FlushStamp, SourceStart, Tally};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Since when a source has had nothing to read that moves the watermark.
+#[derive(Debug, Clone, Copy)]
+struct Quiet {
+    since: i64,
+    last_moving: Option<i64>,
+    /// What is to be reached at the next look.
+    end: i64,
+}
+
 /// One replica of the tally stage.
 #[derive(Debug)]
 pub(super) struct Replica {
@@ -25,7 +34,7 @@ pub(super) struct Replica {
     /// The topic id it knows each source by.
     topic_ids: BTreeMap<usize, String>,
     generation: u64,
-    at_end_since: BTreeMap<usize, i64>,
+    quiet: BTreeMap<usize, Quiet>,
     flushes: u64,
 }
 
@@ -41,7 +50,7 @@ impl Replica {
             starting: BTreeSet::new(),
             topic_ids: BTreeMap::new(),
             generation: 0,
-            at_end_since: BTreeMap::new(),
+            quiet: BTreeMap::new(),
             flushes: 0,
         };
         replica.join(world);
@@ -57,7 +66,7 @@ impl Replica {
         for source in self.owned.difference(&given) {
             self.tally.drop_source(&key(*source));
             self.starting.remove(source);
-            self.at_end_since.remove(source);
+            self.quiet.remove(source);
         }
         self.owned = given;
         new.into_iter().for_each(|source| self.start(source, world));
@@ -89,6 +98,7 @@ impl Replica {
     /// Everything since the last flush is forgotten and read again.
     fn give_up(&mut self, world: &World) {
         self.tally.discard();
+        self.quiet.clear();
         self.owned.clone().into_iter().for_each(|source| self.start(source, world));
     }
 
@@ -104,7 +114,7 @@ impl Replica {
         self.tally.discard();
         self.owned.clear();
         self.starting.clear();
-        self.at_end_since.clear();
+        self.quiet.clear();
     }
 
     /// The group takes partitions away. What was counted is flushed first, unless the group has dealt without
@@ -131,6 +141,7 @@ impl Replica {
             return false;
         }
         self.tally.discard();
+        self.quiet.clear();
         for source in self.owned.clone() {
             if recreated.contains(&source) {
                 self.topic_ids.insert(source, world.sources[source].topic_uuid.clone());
@@ -253,13 +264,15 @@ impl Replica {
     fn look_for_idle(&mut self, world: &World, source: usize) {
         let key = key(source);
         let Some(next) = self.tally.next_offset(&key) else { return };
+        let last_moving = self.tally.last_moving(&key);
         let log = &world.sources[source];
-        if log.records.range(next..).next().is_some() {
-            self.at_end_since.remove(&source);
-            self.tally.set_idle(&key, false);
-            return;
-        }
-        let since = *self.at_end_since.entry(source).or_insert(world.clock);
+        let unread = log.records.range(next..).next().map(|(offset, _)| *offset);
+        let is_quiet = |before: &Quiet| {
+            last_moving <= before.last_moving && unread.is_none_or(|unread| unread >= before.end)
+        };
+        let before = self.quiet.get(&source).copied();
+        let since = before.filter(is_quiet).map_or(world.clock, |before| before.since);
+        self.quiet.insert(source, Quiet { since, last_moving, end: log.high });
         self.tally.set_idle(&key, world.clock - since >= IDLE_AFTER);
     }
 

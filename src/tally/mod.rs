@@ -131,6 +131,11 @@ impl Tally {
         self.sources.get(source).map(|progress| progress.next)
     }
 
+    /// The offset of the last record of a source that may move the watermark; `None`: none since it was started.
+    pub fn last_moving(&self, source: &SourceKey) -> Option<i64> {
+        self.sources.get(source)?.last_moving
+    }
+
     /// Resumes a source behind a hole in the log; the next range starts at `offset`, so that the judge sees it.
     /// What was counted of the source must have been flushed or discarded before.
     pub fn skip_to(&mut self, source: &SourceKey, offset: i64) {
@@ -155,7 +160,7 @@ impl Tally {
         let Some(event) = accepted else { return };
         if event.moves_watermark {
             // A producer's clock may be ahead; the watermark may not.
-            progress.raise_watermark(event.time.min(now));
+            progress.raise_watermark(offset, event.time.min(now));
         } else {
             // Labels are no request and no answer: the events of their pane are not theirs.
             return;
@@ -170,7 +175,7 @@ impl Tally {
         pane.service.note(event.served);
     }
 
-    /// Whether nothing is left to read of a source, and has not been for a while.
+    /// Whether a source has had nothing to read that moves the watermark for a while. A record that does ends it.
     pub fn set_idle(&mut self, source: &SourceKey, idle: bool) {
         if let Some(progress) = self.sources.get_mut(source) {
             progress.idle = idle;

@@ -192,7 +192,7 @@ pub struct SourceRange {
     /// Largest event time seen, capped by the wall clock. Absent: none yet.
     #[prost(sint64, optional, tag = "6")]
     pub watermark: Option<i64>,
-    /// Nothing is left to read, and has not been for `idle_timeout`.
+    /// Nothing was there to read that moves the watermark for `idle_timeout`; labels of their own may go on coming.
     #[prost(bool, tag = "7")]
     pub idle: bool,
     #[prost(message, repeated, tag = "8")]

@@ -31,6 +31,8 @@ pub(super) struct SourceProgress {
     /// One past the last offset read.
     pub(super) next: i64,
     pub(super) watermark: Option<EventTime>,
+    /// Offset of the last record that may move the watermark.
+    pub(super) last_moving: Option<i64>,
     pub(super) idle: bool,
     pub(super) outcomes: BTreeMap<Outcome, u64>,
 }
@@ -42,6 +44,7 @@ impl SourceProgress {
             from: next,
             next,
             watermark: None,
+            last_moving: None,
             idle: false,
             outcomes: BTreeMap::new(),
         }
@@ -50,11 +53,14 @@ impl SourceProgress {
     pub(super) fn note(&mut self, offset: i64, outcome: Outcome) {
         debug_assert!(offset >= self.next, "offsets of a partition only grow");
         self.next = offset + 1;
-        self.idle = false;
         *self.outcomes.entry(outcome).or_default() += 1;
     }
 
-    pub(super) fn raise_watermark(&mut self, time: EventTime) {
+    /// The record at `offset`, an event of this time, moves the watermark: the source is not idle, even where the
+    /// event is a late one.
+    pub(super) fn raise_watermark(&mut self, offset: i64, time: EventTime) {
+        self.idle = false;
+        self.last_moving = Some(offset);
         self.watermark = Some(self.watermark.map_or(time, |watermark| watermark.max(time)));
     }
 
@@ -65,5 +71,34 @@ impl SourceProgress {
     pub(super) fn committed(&mut self) {
         self.from = self.next;
         self.outcomes.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_record_that_moves_the_watermark_ends_idleness() {
+        let mut progress = SourceProgress::new("topic-1".to_owned(), 7);
+        progress.idle = true;
+        progress.note(7, Outcome::Counted);
+        progress.note(8, Outcome::Unreadable);
+        assert!(progress.idle);
+        assert_eq!((progress.next, progress.last_moving, progress.watermark), (9, None, None));
+        progress.note(9, Outcome::Counted);
+        progress.raise_watermark(9, EventTime(50));
+        assert!(!progress.idle);
+        assert_eq!((progress.last_moving, progress.watermark), (Some(9), Some(EventTime(50))));
+    }
+
+    #[test]
+    fn a_late_event_ends_idleness_and_leaves_the_watermark() {
+        let mut progress = SourceProgress::new("topic-1".to_owned(), 0);
+        progress.raise_watermark(0, EventTime(50));
+        progress.idle = true;
+        progress.raise_watermark(1, EventTime(20));
+        assert!(!progress.idle);
+        assert_eq!((progress.last_moving, progress.watermark), (Some(1), Some(EventTime(50))));
     }
 }

@@ -301,3 +301,36 @@ fn a_discarded_flush_leaves_nothing_behind() {
     assert_eq!(tally.held_bytes(), 0);
     assert_eq!(tally.next_offset(&source(0)), None);
 }
+
+#[test]
+fn labels_that_go_on_coming_keep_an_idle_source_idle_and_panes_complete_without_it() {
+    let mut tally = Tally::new(watch(), PANE_MS);
+    tally.start_source(start(0, 0));
+    tally.start_source(start(1, 0));
+    feed(&mut tally, 0, &[Event { version: 0, time: 2_600, x: None }]);
+    let label = |tally: &mut Tally, moves_watermark| {
+        let accepted = Accepted {
+            version: VersionIndex { model: 0, version: 0 },
+            role: None,
+            time: EventTime(700),
+            unit: NO_UNIT,
+            served: Served::default(),
+            moves_watermark,
+            foreign_namespace: false,
+        };
+        let offset = tally.next_offset(&source(1)).expect("started");
+        tally.record(&source(1), offset, Outcome::Counted, Some(&accepted), EventTime(i64::MAX));
+    };
+    label(&mut tally, false);
+    assert!(!tally.completes_pane(500), "there may be predictions too");
+    tally.set_idle(&source(1), true);
+    label(&mut tally, false);
+    assert!(tally.completes_pane(500));
+    assert_eq!((tally.next_offset(&source(1)), tally.last_moving(&source(1))), (Some(2), None));
+    tally.commit(500);
+    feed(&mut tally, 0, &[Event { version: 0, time: 3_600, x: None }]);
+    assert!(tally.completes_pane(500));
+    label(&mut tally, true);
+    assert!(!tally.completes_pane(500));
+    assert_eq!(tally.last_moving(&source(1)), Some(2));
+}

@@ -23,6 +23,7 @@ mod schemas_config;
 mod schemas_event;
 mod serve_tests;
 mod label_join_tests;
+mod label_topic_tests;
 mod labels_tests;
 mod service;
 mod demo_tests;

@@ -51,6 +51,8 @@ pub struct StartOffset {
 pub struct PartitionEnd {
     /// One past the last offset that a read-committed consumer may see.
     pub stable: i64,
+    /// When they told it.
+    pub told: Instant,
 }
 
 /// Callbacks of a [`GroupConsumer`].
@@ -81,13 +83,13 @@ impl<A: Assignment> ClientContext for GroupContext<A> {
     }
 
     fn stats(&self, statistics: Statistics) {
-        let mut ends = lock(&self.ends);
+        let (mut ends, told) = (lock(&self.ends), Instant::now());
         for topic in statistics.topics.values() {
             for partition in topic.partitions.values().filter(|partition| partition.partition >= 0) {
                 let stable = if partition.ls_offset >= 0 { partition.ls_offset } else { partition.hi_offset };
                 if stable >= 0 {
                     let key = TopicPartition { topic: topic.topic.clone(), partition: partition.partition };
-                    ends.insert(key, PartitionEnd { stable });
+                    ends.insert(key, PartitionEnd { stable, told });
                 }
             }
         }
