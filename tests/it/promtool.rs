@@ -85,6 +85,9 @@ fn exercise(metrics: &Metrics) {
     metrics.stage_restarts.with_label_values(&["tally"]).inc();
     metrics.stage_up.with_label_values(&["tally"]).set(1.0);
     metrics.late_events.with_label_values(&["dropped"]).inc();
+    metrics.labels.with_label_values(&["joined"]).inc();
+    metrics.answers_not_joined.with_label_values(&["late"]).inc();
+    metrics.label_panes.with_label_values(&["matured"]).inc();
     metrics.config_reloads.with_label_values(&["taken"]).inc();
 }
 

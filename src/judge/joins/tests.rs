@@ -1,6 +1,8 @@
 //! Random requests and their labels through a tally and a judge, against a join of all of them at once.
 
+#[path = "exact_tests.rs"]
 mod exact;
+#[path = "gaps_tests.rs"]
 mod gaps;
 
 use super::LabelNotes;
