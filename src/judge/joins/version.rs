@@ -118,6 +118,9 @@ impl VersionJoin {
     /// The pane of a record, if something more may be held of it.
     fn pane(&mut self, arrival: &mut Arrival<'_>, more: usize) -> Option<&mut WaitingPane> {
         let pane = arrival.pane;
+        if self.unjoined.touch(pane..pane + 1) {
+            return None;
+        }
         let needed = more + usize::from(!self.panes.contains_key(&pane));
         while arrival.room < needed && self.make_room(arrival) {}
         if self.unjoined.touch(pane..pane + 1) {
