@@ -93,6 +93,12 @@ impl Watch {
         self.models.iter().position(|model| model.id.name == name).map(|index| index as u32)
     }
 
+    /// The index of a model by its whole id.
+    pub fn index_of(&self, namespace: &str, name: &str) -> Option<u32> {
+        let is_it = |model: &WatchedModel| model.id.namespace == namespace && model.id.name == name;
+        self.models.iter().position(is_it).map(|index| index as u32)
+    }
+
     pub fn find(&self, model: &str, version: &str) -> Option<VersionIndex> {
         let model = self.find_model(model)?;
         let version = self.models[model as usize].find_version(version)?;
@@ -111,6 +117,14 @@ impl Watch {
 impl WatchedVersion {
     pub fn of(&self, of: SeriesOf) -> impl Iterator<Item = (usize, &WatchedSeries)> {
         self.series.iter().enumerate().filter(move |(_, series)| series.reference.of == of)
+    }
+
+    /// The place of a series that is counted on the grid with this hash.
+    pub fn place(&self, of: SeriesOf, name: &str, grid_hash: u64) -> Option<usize> {
+        let is_it = |series: &WatchedSeries| {
+            series.reference.of == of && series.reference.name == name && series.grid_hash == grid_hash
+        };
+        self.series.iter().position(is_it)
     }
 
     pub fn find(&self, of: SeriesOf, name: &str) -> Option<&WatchedSeries> {

@@ -98,7 +98,7 @@ impl Judge {
         let Some(output) = output.filter(|_| joins.pane_len == self.config.pane_ms) else {
             // Counted on another grid, or in other panes.
             let end = joins.pane_start + joins.pane_len.max(1);
-            self.joins.mark(version, pane - terms.reach()..self.index(end - 1) + 2);
+            self.joins.mark(version, pane - terms.horizon..self.index(end - 1) + 2);
             notes.foreign_deltas += 1;
             return;
         };
@@ -160,16 +160,12 @@ impl Judge {
                     service.add(counts);
                 }
                 arm.service = service.record();
+                let watched = watch.version(version);
                 if !roles.labels.is_empty() {
-                    let watched = watch.version(version);
-                    let mut labels = Labels::default();
-                    labels.add(watched, &arm.labels);
-                    labels.add(watched, &roles.labels);
-                    arm.labels = labels.record(watched);
+                    arm.labels = Labels::sum_of_records(watched, [&arm.labels, &roles.labels]);
                 }
                 if !roles.scores.is_empty() {
-                    let parts = [arm.scores.as_slice(), &roles.scores];
-                    arm.scores = Scores::sum_of_records(watch.version(version), parts);
+                    arm.scores = Scores::sum_of_records(watched, [&arm.scores, &roles.scores]);
                 }
             });
             revised.insert((version.model, index));

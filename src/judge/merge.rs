@@ -72,6 +72,7 @@ pub struct Notes {
     pub foreign_deltas: u64,
     /// Panes closed before their time, because the open ones held too much.
     pub closed_early: u64,
+    /// Of labels that came in events of their own.
     pub labels: LabelNotes,
     /// Sources the watermark no longer waits for.
     pub left_out: Vec<SourceKey>,

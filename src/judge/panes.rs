@@ -73,13 +73,9 @@ pub(super) fn place(watch: &Watch, delta: &Delta) -> Option<Place> {
     let version = version_of(watch, &delta.namespace, &delta.model, &delta.version)?;
     let of = of_from_number(delta.of)?;
     let watched = watch.version(version);
-    let fits = |(_, series): &(usize, &crate::baseline::WatchedSeries)| {
-        series.reference.of == of
-            && series.reference.name == delta.series
-            && series.grid_hash == delta.grid_hash
-    };
-    let (series, found) = watched.series.iter().enumerate().find(fits)?;
-    Some(Place { version, series, cells: found.reference.grid.cells(), width: watched.series.len() })
+    let series = watched.place(of, &delta.series, delta.grid_hash)?;
+    let cells = watched.series[series].reference.grid.cells();
+    Some(Place { version, series, cells, width: watched.series.len() })
 }
 
 /// The version of a delta that counts a watched series on a grid that is not its present one.
@@ -90,9 +86,9 @@ pub(super) fn on_another_grid(watch: &Watch, delta: &Delta) -> Option<VersionInd
 }
 
 pub(super) fn version_of(watch: &Watch, namespace: &str, model: &str, version: &str) -> Option<VersionIndex> {
-    let index = watch.models.iter().position(|one| one.id.name == model && one.id.namespace == namespace)?;
-    let version = watch.models[index].find_version(version)?;
-    Some(VersionIndex { model: index as u32, version })
+    let model = watch.index_of(namespace, model)?;
+    let version = watch.models[model as usize].find_version(version)?;
+    Some(VersionIndex { model, version })
 }
 
 /// Adds a record's counts to dense ones. Returns whether they fitted: on the grid, and below the largest count,

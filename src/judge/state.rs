@@ -3,7 +3,7 @@
 use super::accounting::Holes;
 use super::checked::{bounded_index, with_panes_of};
 use super::history::{ArmSum, ModelHistory, TIERS};
-use super::merge::{Boundary, Judge, JudgeConfig, Replay, WatchRef};
+use super::merge::{Boundary, Judge, JudgeConfig, Replay};
 use super::pane_holes::PaneHoles;
 use super::panes::version_of;
 use super::sources::{SourceState, Sources};
@@ -15,7 +15,7 @@ use crate::cells::{Sums, UNIT_CELLS, runs};
 #[cfg(test)]
 use crate::tally::planted::Bug;
 use crate::tally::record::{FORMAT, PaneRecord, RoleCount};
-use crate::tally::{SourceKey, of_number};
+use crate::tally::{SourceKey, of_from_number, of_number};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -159,7 +159,7 @@ impl Judge {
         state.holes.iter().for_each(|panes| judge.holes.mark(panes.start..panes.end));
         judge.replay = Some(Replay { until: state.applied, sources: at_applied });
         for span in &state.models {
-            if let Some(model) = find_model(&judge.watch, &span.namespace, &span.model) {
+            if let Some(model) = judge.watch.0.index_of(&span.namespace, &span.model) {
                 let mut since = since_of(&judge.watch.0, model, span, closed_to);
                 since.values_mut().for_each(|index| *index = bounded(*index));
                 let first = bounded(span.first);
@@ -167,7 +167,7 @@ impl Judge {
             }
         }
         for dirty in &state.dirty {
-            if let Some(model) = find_model(&judge.watch, &dirty.namespace, &dirty.model) {
+            if let Some(model) = judge.watch.0.index_of(&dirty.namespace, &dirty.model) {
                 judge.dirty.insert((model, bounded(dirty.index)), bounded(dirty.closed_to));
             }
         }
@@ -236,12 +236,8 @@ impl Judge {
         if record.filled > 0 {
             arm.series.resize(watched.series.len(), None);
         }
-        let same = |series: &crate::baseline::WatchedSeries| {
-            of_number(series.reference.of) == record.of
-                && series.reference.name == record.series
-                && series.grid_hash == record.grid_hash
-        };
-        if let Some(place) = watched.series.iter().position(same) {
+        let of = of_from_number(record.of);
+        if let Some(place) = of.and_then(|of| watched.place(of, &record.series, record.grid_hash)) {
             arm.series.resize(watched.series.len(), None);
             let cells = watched.series[place].reference.grid.cells();
             arm.series[place] = record.counts.clone().filter(|counts| {
@@ -296,12 +292,6 @@ fn layout(version: &WatchedVersion) -> u64 {
         add(&series.grid_hash.to_be_bytes());
     }
     hash
-}
-
-pub(super) fn find_model(watch: &WatchRef, namespace: &str, model: &str) -> Option<u32> {
-    let found =
-        watch.0.models.iter().position(|one| one.id.namespace == namespace && one.id.name == model)?;
-    Some(found as u32)
 }
 
 /// A source as a replay begins with it.

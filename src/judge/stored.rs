@@ -8,7 +8,7 @@ use super::window::{ArmWindow, ModelWindow, SeriesCounts};
 use crate::baseline::{VersionIndex, Watch};
 use crate::event::EventTime;
 use crate::tally::checked::add_counts_up;
-use crate::tally::of_number;
+use crate::tally::of_from_number;
 use crate::tally::record::PaneRecord;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -100,12 +100,8 @@ fn arm(watch: &Watch, version: VersionIndex) -> ArmWindow {
 }
 
 fn add(watch: &Watch, version: VersionIndex, record: &PaneRecord, into: &mut [SeriesCounts]) -> bool {
-    let fits = |series: &crate::baseline::WatchedSeries| {
-        of_number(series.reference.of) == record.of
-            && series.reference.name == record.series
-            && series.grid_hash == record.grid_hash
-    };
-    let place = watch.version(version).series.iter().position(fits);
+    let of = of_from_number(record.of);
+    let place = of.and_then(|of| watch.version(version).place(of, &record.series, record.grid_hash));
     match (place, &record.counts) {
         (Some(place), Some(counts)) => add_counts(&mut into[place], counts),
         _ => false,

@@ -2,7 +2,6 @@
 //! a replay hears it in the same place again (statistics.md §9.6).
 
 use super::merge::{Judge, Notes};
-use super::state::find_model;
 use crate::tally::record::Weight;
 use prost::Message;
 
@@ -123,7 +122,7 @@ impl Judge {
         if self.is_replaying() {
             return;
         }
-        match find_model(&self.watch, &told.namespace, &told.model) {
+        match self.watch.0.index_of(&told.namespace, &told.model) {
             Some(model) => {
                 let change = WeightChange { since: told.since, canary_weight: told.canary_weight };
                 self.weights.entry(model).or_default().tell(change);
@@ -153,7 +152,7 @@ impl Judge {
 
     pub(super) fn restore_weights(&mut self, records: &[ModelWeights]) {
         for record in records.iter().filter(|record| !record.changes.is_empty()) {
-            if let Some(model) = find_model(&self.watch, &record.namespace, &record.model) {
+            if let Some(model) = self.watch.0.index_of(&record.namespace, &record.model) {
                 self.weights.insert(model, Weights::restore(&record.changes));
             }
         }

@@ -146,7 +146,7 @@ impl Labels {
     pub fn add(&mut self, watched: &WatchedVersion, records: &[LabelCounts]) -> bool {
         let mut all = true;
         for counts in records {
-            let place = watched.series.iter().position(|series| is_of(series, counts));
+            let place = watched.place(SeriesOf::Prediction, &counts.output, counts.grid_hash);
             let classes = place.and_then(|place| classes(&watched.series[place].reference.grid));
             let (Some(place), Some(classes)) = (place, classes) else {
                 all = false;
@@ -177,6 +177,15 @@ impl Labels {
         self.0.iter().filter_map(of_output).collect()
     }
 
+    /// The sum of records; those that do not fit are left out.
+    pub fn sum_of_records(watched: &WatchedVersion, parts: [&[LabelCounts]; 2]) -> Vec<LabelCounts> {
+        let mut labels = Labels::default();
+        for part in parts {
+            labels.add(watched, part);
+        }
+        labels.record(watched)
+    }
+
     /// Outputs with labels, by place among the version's series.
     pub fn outputs(&self) -> impl Iterator<Item = (usize, &Confusion)> {
         self.0.iter().map(|(place, confusion)| (*place, confusion))
@@ -196,12 +205,6 @@ impl Labels {
 
 fn bytes(classes: usize) -> usize {
     classes * classes * size_of::<u64>() + size_of::<Confusion>() + 64
-}
-
-fn is_of(series: &WatchedSeries, counts: &LabelCounts) -> bool {
-    series.reference.of == SeriesOf::Prediction
-        && series.reference.name == counts.output
-        && series.grid_hash == counts.grid_hash
 }
 
 #[cfg(test)]

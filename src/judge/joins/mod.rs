@@ -65,8 +65,8 @@ pub(super) struct LabelJoins {
 /// How one model's labels are joined, in panes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Terms {
-    /// The horizon, rounded up.
-    horizon: i64,
+    /// The horizon, rounded up: how many panes back the answer of a label may be.
+    pub(super) horizon: i64,
     max_pending: usize,
     pane_ms: i64,
 }
@@ -76,11 +76,6 @@ impl Terms {
         let horizon =
             join.horizon_ms.div_euclid(pane_ms) + i64::from(join.horizon_ms.rem_euclid(pane_ms) > 0);
         Terms { horizon, max_pending: join.max_pending, pane_ms }
-    }
-
-    /// How many panes back the answer of a label may be.
-    pub(super) fn reach(&self) -> i64 {
-        self.horizon
     }
 }
 
@@ -95,13 +90,9 @@ pub(super) struct Output<'a> {
 
 /// The output that `joins` is of; `None`: it is not watched here, or on another grid.
 pub(super) fn output<'a>(watch: &'a Watch, version: VersionIndex, joins: &Joins) -> Option<Output<'a>> {
-    let mut series = watch.version(version).series.iter().enumerate();
-    let is_it = |one: &crate::baseline::WatchedSeries| {
-        let of = one.reference.of == SeriesOf::Prediction;
-        of && one.reference.name == joins.output && one.grid_hash == joins.grid_hash
-    };
-    let (place, found) = series.find(|(_, one)| is_it(one))?;
-    Some(Output { version, place, grid: &found.reference.grid })
+    let watched = watch.version(version);
+    let place = watched.place(SeriesOf::Prediction, &joins.output, joins.grid_hash)?;
+    Some(Output { version, place, grid: &watched.series[place].reference.grid })
 }
 
 impl Output<'_> {
