@@ -11,6 +11,7 @@ use crate::event::{EventTime, ModelId};
 use crate::judge::verdict::{BudgetConfig, Thresholds};
 use crate::policy::action::Decision;
 use crate::policy::{Change, ExpectedChange, PolicyConfig};
+use crate::stats::sequential::srm::Sampling;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -95,10 +96,22 @@ fn read_policy(reader: Reader, expected: Vec<ExpectedChange>) -> PolicyConfig {
         promote_below: reader.positive("promote_below", default.promote_below, 1.0),
         unattributed: read_unattributed(&reader),
         canary_weight: reader.find("canary_weight").map(|_| reader.positive("canary_weight", 0.1, 1.0)),
+        sampling: read_sampling(&reader),
         expected,
     };
     reader.finish();
     policy
+}
+
+fn read_sampling(reader: &Reader) -> Sampling {
+    let Some(found) = reader.find("sampling") else { return Sampling::default() };
+    let fractions = reader.table_of(&found);
+    let sampling = Sampling {
+        stable: fractions.positive("stable", 1.0, 1.0),
+        canary: fractions.positive("canary", 1.0, 1.0),
+    };
+    fractions.finish();
+    sampling
 }
 
 fn read_unattributed(reader: &Reader) -> Decision {

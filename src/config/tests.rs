@@ -146,6 +146,10 @@ fn every_error_of_a_model_is_on_its_line_under_its_key() {
         ("mode = \"plain\"", "mode"),
         ("policy.unattributed = \"hold\"", "policy.unattributed"),
         ("policy.canary_weight = 2", "policy.canary_weight"),
+        ("policy.sampling = 0.1", "policy.sampling"),
+        ("policy.sampling = { stable = 0, canary = 1 }", "policy.sampling.stable"),
+        ("policy.sampling = { canary = 1.5 }", "policy.sampling.canary"),
+        ("policy.sampling = { v1 = 0.5 }", "policy.sampling.v1"),
         (
             "expect = [{ version = \"v1\", series = \"a\", change = \"worse\", until = \"2026-12-31T00:00:00Z\", reason = \"x\" }]",
             "expect[0].change",

@@ -3,7 +3,7 @@
 //! be true, and reads back what it wrote itself.
 
 use super::dispersion::Dispersion;
-use super::evidence::{self, Evidence, Terms};
+use super::evidence::{self, Evidence, Sampled, Terms};
 use super::fixture::CONFIG;
 use super::measure::measure;
 use super::plan::MeasurePlan;
@@ -15,7 +15,8 @@ use super::*;
 use crate::baseline::{VersionIndex, Watch};
 use crate::decode::{ScorePair, Table};
 use crate::event::fuzz::{cases, seed};
-use crate::event::{ModelId, SeriesOf};
+use crate::event::{EventTime, ModelId, SeriesOf};
+use crate::stats::sequential::srm::Sampling;
 use crate::tally::checked::{MAX_COUNT, RecordError};
 use crate::tally::record::{FORMAT, PaneRecord, TallyBody, TallyRecord, Weight};
 use crate::tally::tests::{Event, PANE_MS, feed, source, stamp, start, watch};
@@ -167,7 +168,8 @@ impl Fed {
         let (plan, mut streaks) = (MeasurePlan::new(watched), Streaks::default());
         let budget = Budget::new(&BudgetConfig::default(), &plan, PANE_MS);
         let (mut dispersion, mut evidence) = (Dispersion::default(), Evidence::default());
-        let terms = Terms { alpha: 0.01, tolerance: 0.02, weight: evidence::Weight::Told(0.1) };
+        let sampled = Sampled { fractions: Sampling::default(), read_at: EventTime(0) };
+        let terms = Terms { alpha: 0.01, tolerance: 0.02, weight: evidence::Weight::Told(0.1), sampled };
         for window in &self.windows {
             let measured = measure(&plan, window, &dispersion);
             for rules in [VerdictRules::Budget(budget), VerdictRules::Thresholds(Thresholds::default())] {

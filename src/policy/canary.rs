@@ -123,21 +123,28 @@ fn lay_plainly(
 }
 
 fn wrong_split(split: &SplitTest) -> Blame {
-    let SplitTest { p_value, share, set, changed } = *split;
+    let SplitTest { p_value, share, expected, sampled, changed } = *split;
     let finding = Finding {
         kind: "quality".to_owned(),
         name: "traffic".to_owned(),
         metric: "share".to_owned(),
         reference: Reference::Stable.as_str().to_owned(),
         value: share,
-        threshold: set,
+        threshold: expected,
     };
     let on_average = if changed { " on average" } else { "" };
+    let [share, expected] = [share, expected].map(|share| share * 100.0);
+    let said = if sampled {
+        format!(
+            "The canary sends {share:.1} % of the events where its weight and the sampling let expect {expected:.1} \
+             %{on_average}"
+        )
+    } else {
+        format!("The canary gets {share:.1} % of the traffic where {expected:.1} % is set{on_average}")
+    };
     let reason = format!(
-        "The canary gets {:.1} % of the traffic where {:.1} % is set{on_average} (p = {p_value:.1e}). Paused; look at the \
-         routing, or at events that are lost.",
-        share * 100.0,
-        set * 100.0
+        "{said} (p = {p_value:.1e}). Paused; look at the routing, or at events that are lost{}.",
+        if sampled { " or sampled otherwise" } else { "" }
     );
     Blame { inputs_differ: true, ..blame(Decision::Pause, vec![finding], reason) }
 }

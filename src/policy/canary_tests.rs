@@ -9,6 +9,7 @@ use crate::judge::plan::MeasurePlan;
 use crate::judge::verdict::{Budget, BudgetConfig, VerdictRules};
 use crate::judge::weights::SetWeight;
 use crate::judge::window::ModelWindow;
+use crate::stats::sequential::srm::Sampling;
 
 const STABLE: Traffic = Traffic { events: 1_800, ..HEALTHY };
 const CANARY: Traffic = Traffic { events: 200, ..HEALTHY };
@@ -194,6 +195,24 @@ fn a_wrong_split_pauses() {
     let mut run = Run::new(true, policy);
     assert_eq!(run.sent(5, STABLE, CANARY).0, [Decision::Pause]);
     assert!(run.reason().contains("10.0 % of the traffic where 5.0 % is set"), "{}", run.reason());
+}
+
+#[test]
+fn a_split_is_held_against_the_weight_and_the_sampling() {
+    let sent = |stable: f64| {
+        let sampling = Sampling { stable, canary: 1.0 };
+        let policy = PolicyConfig { canary_weight: Some(0.0526), sampling, ..PolicyConfig::default() };
+        let mut run = Run::new(true, policy);
+        (run.sent(8, STABLE, CANARY).0, run.reason().to_owned())
+    };
+    let (quiet, reason) = sent(0.5);
+    assert_eq!(quiet, [], "{reason}");
+    let (pauses, reason) = sent(0.1);
+    assert_eq!(pauses, [Decision::Pause], "{reason}");
+    assert!(
+        reason.contains("sends 10.0 % of the events where its weight and the sampling let expect 35.7 %"),
+        "{reason}"
+    );
 }
 
 #[test]

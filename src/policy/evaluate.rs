@@ -8,7 +8,7 @@ use super::step::{Evaluation, step};
 use crate::event::EventTime;
 use crate::judge::build_reports;
 use crate::judge::dispersion::Dispersion;
-use crate::judge::evidence::{Comparison, Evidence, Terms, Weight};
+use crate::judge::evidence::{Comparison, Evidence, Sampled, Terms, Weight};
 use crate::judge::measure::measure;
 use crate::judge::plan::MeasurePlan;
 use crate::judge::report::Report;
@@ -87,7 +87,12 @@ fn look(rules: &ModelRules, window: &ModelWindow, memory: &mut ModelMemory) -> O
     let ModelMemory { evidence, dispersion, .. } = memory;
     let VerdictRules::Budget(budget) = &rules.verdicts else { return None };
     let (policy, plan) = (&rules.policy, &rules.plan);
-    let terms = Terms { alpha: policy.alpha, tolerance: budget.tolerance, weight: weight(rules, window) };
+    let terms = Terms {
+        alpha: policy.alpha,
+        tolerance: budget.tolerance,
+        weight: weight(rules, window),
+        sampled: Sampled { fractions: policy.sampling, read_at: rules.read_at },
+    };
     if !evidence.add(plan, window, &terms, dispersion) {
         return None;
     }

@@ -21,6 +21,7 @@ mod simulated_canaries_tests;
 mod tests;
 
 use crate::event::EventTime;
+use crate::stats::sequential::srm::Sampling;
 use action::Decision;
 pub use state::RolloutState;
 pub use step::{Evaluation, PolicyOutcome, step};
@@ -47,6 +48,8 @@ pub struct PolicyConfig {
     /// The canary's share of the traffic as its owner has set it, 0 to 1, where weights are not told; lets a wrong
     /// split be noticed. Default: not known.
     pub canary_weight: Option<f64>,
+    /// How many of each arm's requests Tidegate hears of. Default: all of them, or equally many.
+    pub sampling: Sampling,
     /// What is expected to differ, and therefore tells nothing.
     pub expected: Vec<ExpectedChange>,
 }
@@ -62,6 +65,7 @@ impl Default for PolicyConfig {
             promote_below: 0.05,
             unattributed: Decision::Pause,
             canary_weight: None,
+            sampling: Sampling::default(),
             expected: Vec::new(),
         }
     }

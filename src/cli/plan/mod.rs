@@ -36,7 +36,7 @@ pub struct PlanArgs {
     /// The version that is rolled out, when the configuration leaves it open
     #[arg(long, value_name = "VERSION")]
     canary: Option<String>,
-    /// Events of the model, both versions together, such as 50/min, 2000/s or 300/h
+    /// Requests to the model, both versions together, such as 50/min, 2000/s or 300/h
     #[arg(long)]
     rate: Option<String>,
     /// The canary's share of the traffic in percent, step by step, such as 10,25,50
@@ -97,6 +97,7 @@ fn of_watched(options: &Options, config: &Config, watch: &Watch) -> Result<Plann
     })?;
     let serving = watched.find_version(&stable).map(|found| &watched.versions[found as usize]);
     let ramp = &options.ramp;
+    let of_stable = ramp.requests_per_pane * model.policy.sampling.stable;
     Ok(Planned {
         model: model.id.to_string(),
         rate: options.rate.clone(),
@@ -110,7 +111,7 @@ fn of_watched(options: &Options, config: &Config, watch: &Watch) -> Result<Plann
         false_alarms_alpha: budget.alpha,
         forecast: forecast(&arms, &model.policy, budget.tolerance, ramp),
         baseline: serving
-            .map(|version| reference_sights(version, &budget, ramp.events_per_pane, ramp.phi))
+            .map(|version| reference_sights(version, &budget, of_stable, ramp.phi))
             .unwrap_or_default(),
         arms,
     })

@@ -56,7 +56,8 @@ impl Options {
                 if errors.is_empty() =>
             {
                 let steps = weights.into_iter().map(|weight| Step { weight, panes }).collect();
-                let ramp = Ramp { events_per_pane: per_second * pane.as_secs_f64(), steps, phi, error_rate };
+                let ramp =
+                    Ramp { requests_per_pane: per_second * pane.as_secs_f64(), steps, phi, error_rate };
                 let (namespace, stable, canary) =
                     (args.namespace.clone(), args.stable.clone(), args.canary.clone());
                 Ok(Options { model, namespace, stable, canary, rate, ramp })

@@ -2,7 +2,7 @@
 
 use super::labelled::{self, LabelledRates};
 use super::series::SeriesEvidence;
-use super::split::{SplitTest, Weight};
+use super::split::{Sampled, SplitTest, Weight};
 use super::{Evidence, pane};
 use crate::baseline::VersionIndex;
 use crate::event::{SeriesKind, SeriesOf};
@@ -27,6 +27,7 @@ pub struct Terms {
     pub tolerance: f64,
     /// The canary's share of the traffic as its owner has set it.
     pub weight: Weight,
+    pub sampled: Sampled,
 }
 
 /// The arms of a rollout, as far as they have been seen.

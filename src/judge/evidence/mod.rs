@@ -19,7 +19,7 @@ pub use compare::{Compared, Comparison, ErrorRates, Terms};
 pub use labelled::{ArmLabels, LABEL_TOLERANCE, LabelledAnswers, LabelledRates};
 pub use record::EvidenceRecord;
 pub use series::SeriesEvidence;
-pub use split::{SplitTest, Weight};
+pub use split::{Sampled, SplitTest, Weight};
 pub use thin::Thin;
 
 use super::arms;
@@ -126,7 +126,7 @@ impl Evidence {
         let (Some(canary_plan), Some(stable_plan)) = (version(canary), version(stable)) else { return };
         self.head.count(canary.events(), stable.events());
         let split = Split { canary: canary.events(), stable: stable.events() };
-        self.head.ratio.add(terms.weight, span, split, self.head.panes == 1);
+        self.head.ratio.add((terms.weight, terms.sampled), span, split, self.head.panes == 1);
         self.head.add_errors(&canary.service, &stable.service);
         let (mut inputs, known) = (Vec::new(), dispersion.is_known(&self.head.stable));
         for (series, counts) in canary_plan.series.iter().zip(&canary.series) {

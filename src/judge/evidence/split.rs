@@ -2,7 +2,7 @@
 
 use crate::event::EventTime;
 use crate::judge::weights::NEAR_CHANGE_MS;
-use crate::stats::sequential::srm::{DEFAULT_TOLERANCE, SampleRatio, Split};
+use crate::stats::sequential::srm::{DEFAULT_TOLERANCE, SampleRatio, Sampling, Split};
 use serde::{Deserialize, Serialize};
 
 /// The canary's share of the traffic as its owner has set it, over one pane.
@@ -19,6 +19,14 @@ pub enum Weight {
     Configured { share: f64, read_at: EventTime },
 }
 
+/// How many of each arm's requests Tidegate hears of, as it was read at a time of the wall clock: fractions that are
+/// others than before hold from then on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampled {
+    pub fractions: Sampling,
+    pub read_at: EventTime,
+}
+
 /// The split of the panes whose weight is known, beside the weights.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SplitTest {
@@ -26,8 +34,10 @@ pub struct SplitTest {
     pub p_value: f64,
     /// The canary's share of these panes' events.
     pub share: f64,
-    /// The set one, averaged over them.
-    pub set: f64,
+    /// What the weights and the sampling let expect, averaged over them; of equally sampled arms the weight itself.
+    pub expected: f64,
+    /// The arms are sampled differently.
+    pub sampled: bool,
     /// More than one weight was set in them.
     pub changed: bool,
 }
@@ -43,6 +53,9 @@ pub(super) struct RatioRecord {
     /// Panes that start before this time are left out.
     #[serde(default)]
     from: i64,
+    /// The canary's sampling fraction over stable's; 0 where none is stored.
+    #[serde(default)]
+    sampled: f64,
     /// Of all runs: the canary's events, all events, and the canary's as they were to be expected.
     #[serde(default)]
     all_canary: u64,
@@ -52,27 +65,41 @@ pub(super) struct RatioRecord {
     expected: f64,
 }
 
+impl Sampled {
+    /// The canary's fraction over stable's: all that the split depends on.
+    fn ratio(self) -> f64 {
+        self.fractions.canary / self.fractions.stable
+    }
+}
+
 impl RatioRecord {
     /// Takes a pane (`[start, end)` in milliseconds since 1970) in. Left out: panes whose weight is not known, or
     /// leaves one arm without traffic, and those near a change: near the first pane of the rollout (`is_first`), in
     /// which the canary appears at some moment, and near the time a changed configuration was read.
-    pub(super) fn add(&mut self, weight: Weight, (start, end): (i64, i64), split: Split, is_first: bool) {
+    pub(super) fn add(
+        &mut self,
+        (weight, sampled): (Weight, Sampled),
+        (start, end): (i64, i64),
+        split: Split,
+        is_first: bool,
+    ) {
         if is_first {
             self.from = end.saturating_add(NEAR_CHANGE_MS);
         }
-        let share = match weight {
-            Weight::Unknown | Weight::Unclear => return,
-            Weight::Told(share) => share,
-            Weight::Configured { share, read_at } => {
-                if share != self.share && !is_first {
-                    self.from = self.from.max(read_at.0.saturating_add(NEAR_CHANGE_MS));
-                }
-                share
-            }
+        let before = std::mem::replace(&mut self.sampled, sampled.ratio());
+        let resampled = before > 0.0 && before != self.sampled;
+        let (set, changed_at) = match weight {
+            Weight::Unknown | Weight::Unclear => (None, None),
+            Weight::Told(set) => (Some(set), None),
+            Weight::Configured { share, read_at } => (Some(share), Some(read_at)),
         };
-        if share <= 0.0 || share >= 1.0 {
-            return;
+        let share = set.and_then(|set| sampled.fractions.expected_share(set));
+        let changed_at = changed_at.filter(|_| share.is_some_and(|share| share != self.share));
+        let changed_at = changed_at.or(resampled.then_some(sampled.read_at)).filter(|_| !is_first);
+        if let Some(changed_at) = changed_at {
+            self.from = self.from.max(changed_at.0.saturating_add(NEAR_CHANGE_MS));
         }
+        let Some(share) = share else { return };
         self.fill_totals();
         // A run begins with its weight, also where its first panes are left out.
         let counted = if start < self.from { Split::default() } else { split };
@@ -87,6 +114,7 @@ impl RatioRecord {
             stable,
             largest,
             from: self.from,
+            sampled: self.sampled,
             all_canary: self.all_canary.saturating_add(counted.canary),
             all: self.all.saturating_add(events),
             expected: self.expected + share * events as f64,
@@ -104,7 +132,8 @@ impl RatioRecord {
         Some(SplitTest {
             p_value: self.ratio().p_value(),
             share: record.all_canary as f64 / all,
-            set: record.expected / all,
+            expected: record.expected / all,
+            sampled: record.sampled > 0.0 && record.sampled != 1.0,
             changed: record.all > self.canary.saturating_add(self.stable),
         })
     }

@@ -21,8 +21,14 @@ fn take(
     random: &mut Rng,
 ) {
     for number in numbers {
-        record.add(weight, (number * PANE, (number + 1) * PANE), drawn(share, random), number == 0);
+        let span = (number * PANE, (number + 1) * PANE);
+        record.add((weight, sampled(1.0, 0)), span, drawn(share, random), number == 0);
     }
+}
+
+/// All of the canary's requests and this share of stable's.
+fn sampled(stable: f64, read_at: i64) -> Sampled {
+    Sampled { fractions: Sampling { stable, canary: 1.0 }, read_at: EventTime(read_at) }
 }
 
 fn p_value(record: &RatioRecord, weight: Weight) -> f64 {
@@ -68,7 +74,7 @@ fn a_wrong_split_fires_at_any_step_and_its_sentence_has_the_averages() {
         assert!(test.p_value < LEVEL && test.changed, "{wrong}: {test:?}");
         let counted = [58.0, 60.0, 60.0];
         let set = RAMP.iter().zip(counted).map(|(share, panes)| share * panes).sum::<f64>() / 178.0;
-        assert!((test.set - set).abs() < 1e-9, "{wrong}: {test:?}");
+        assert!((test.expected - set).abs() < 1e-9, "{wrong}: {test:?}");
         assert!((test.share - set - 0.05 / 3.0).abs() < 0.006, "{wrong}: {test:?}");
     }
 }
@@ -94,10 +100,11 @@ fn the_panes_in_which_a_rollout_begins_are_left_out() {
         // The canary is there for the last seconds of the first pane only.
         for (number, canary) in [(0, 2), (1, 60)] {
             let span = (number * PANE, (number + 1) * PANE);
-            record.add(weight, span, Split { canary, stable: 2_000 - canary }, number == 0);
+            let split = Split { canary, stable: 2_000 - canary };
+            record.add((weight, sampled(1.0, 0)), span, split, number == 0);
         }
         let test = record.test(weight).expect("a weight is known");
-        assert_eq!((test.p_value, test.share, test.set), (1.0, 0.0, 0.0), "{weight:?}");
+        assert_eq!((test.p_value, test.share, test.expected), (1.0, 0.0, 0.0), "{weight:?}");
         take(&mut record, 2..30, 0.1, weight, &mut Rng::with_seed(5));
         let test = record.test(weight).expect("a weight is known");
         assert!(test.p_value > 0.5 && (test.share - 0.1).abs() < 0.01 && !test.changed, "{test:?}");
@@ -115,11 +122,11 @@ fn a_configured_weight_that_changes_counts_from_a_minute_after_it_was_read() {
     assert!(p_value(&record, changed) > 0.5, "{record:?}");
     take(&mut record, 42..80, 0.25, changed, &mut random);
     assert!(p_value(&record, changed) > 0.5, "{record:?}");
-    let counted = record.test(changed).expect("a weight is known").set;
+    let counted = record.test(changed).expect("a weight is known").expected;
     assert!((counted - (0.1 * 28.0 + 0.25 * 38.0) / 66.0).abs() < 1e-9, "{counted}");
     // A restart reads the same weight later: nothing changes.
     take(&mut record, 80..85, 0.25, configured(0.25, 1_000 * PANE), &mut random);
-    let more = record.test(changed).expect("a weight is known").set;
+    let more = record.test(changed).expect("a weight is known").expected;
     assert!(more > counted);
     take(&mut record, 85..120, 0.4, changed, &mut random);
     assert!(p_value(&record, changed) < LEVEL, "a wrong split fires: {record:?}");
@@ -131,8 +138,39 @@ fn what_was_stored_before_there_were_totals_goes_on() {
     let mut record: RatioRecord = serde_json::from_str(stored).expect("as it was stored");
     let test = record.test(Weight::Told(0.1)).expect("a weight was known");
     assert_eq!((test.share, test.changed), (0.15, false));
-    assert!((test.set - 0.1).abs() < 1e-12 && test.p_value < LEVEL);
-    record.add(Weight::Told(0.1), (PANE, 2 * PANE), Split { canary: 0, stable: 1_000 }, false);
+    assert!((test.expected - 0.1).abs() < 1e-12 && test.p_value < LEVEL);
+    record.add(
+        (Weight::Told(0.1), sampled(1.0, 0)),
+        (PANE, 2 * PANE),
+        Split { canary: 0, stable: 1_000 },
+        false,
+    );
     let test = record.test(Weight::Told(0.1)).expect("a weight was known");
-    assert!((test.share - 0.1).abs() < 1e-12 && (test.set - 0.1).abs() < 1e-12 && !test.changed);
+    assert!((test.share - 0.1).abs() < 1e-12 && (test.expected - 0.1).abs() < 1e-12 && !test.changed);
+}
+
+#[test]
+fn arms_that_are_sampled_differently_are_held_against_what_that_lets_expect() {
+    let weight = Weight::Told(0.1);
+    let tenth = sampled(0.1, 40 * PANE + 20_000);
+    let (mut record, mut random) = (RatioRecord::default(), Rng::with_seed(7));
+    let mut take = |record: &mut RatioRecord, numbers: std::ops::Range<i64>, share: f64, sampled: Sampled| {
+        for number in numbers {
+            let span = (number * PANE, (number + 1) * PANE);
+            record.add((weight, sampled), span, drawn(share, &mut random), number == 0);
+        }
+    };
+    take(&mut record, 0..40, 0.1, sampled(1.0, 0));
+    // The reload and the producers do not change in one moment.
+    take(&mut record, 40..42, 0.3, tenth);
+    take(&mut record, 42..80, 0.1 / 0.19, tenth);
+    let found = record.test(weight).expect("a weight is known");
+    assert!(found.p_value > 0.5 && found.sampled && found.changed, "{found:?}");
+    let expected = (0.1 * 38.0 + 0.1 / 0.19 * 38.0) / 76.0;
+    assert!((found.expected - expected).abs() < 1e-9, "{found:?}");
+    // A restart reads the same fractions later.
+    take(&mut record, 80..90, 0.1 / 0.19, sampled(0.1, 1_000 * PANE));
+    assert!(record.test(weight).expect("a weight is known").expected > expected);
+    take(&mut record, 90..120, 0.1, tenth);
+    assert!(p_value(&record, weight) < LEVEL, "all are sent where a tenth is said: {record:?}");
 }

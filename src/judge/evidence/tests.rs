@@ -1,12 +1,18 @@
 use super::record::BetsRecord;
-use super::{Evidence, EvidenceHead, EvidenceRecord, Terms, Weight};
-use crate::event::SeriesOf;
+use super::{Evidence, EvidenceHead, EvidenceRecord, Sampled, Terms, Weight};
+use crate::event::{EventTime, SeriesOf};
 use crate::judge::dispersion::Dispersion;
 use crate::judge::fixture::{self, HEALTHY, Traffic, watched, window};
 use crate::judge::plan::MeasurePlan;
 use crate::judge::window::ModelWindow;
+use crate::stats::sequential::srm::Sampling;
 
-const TERMS: Terms = Terms { alpha: 0.01, tolerance: 0.02, weight: Weight::Unknown };
+const TERMS: Terms = Terms {
+    alpha: 0.01,
+    tolerance: 0.02,
+    weight: Weight::Unknown,
+    sampled: Sampled { fractions: Sampling { stable: 1.0, canary: 1.0 }, read_at: EventTime(0) },
+};
 const STABLE: Traffic = Traffic { events: 450, ..HEALTHY };
 const CANARY: Traffic = Traffic { events: 50, ..HEALTHY };
 

@@ -47,8 +47,8 @@ pub struct Step {
 /// The traffic of a rollout.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ramp {
-    /// Events of the model in a pane, both arms together.
-    pub events_per_pane: f64,
+    /// Requests to the model in a pane, both arms together.
+    pub requests_per_pane: f64,
     /// At least one; the last weight stays.
     pub steps: Vec<Step>,
     /// The autocorrelation factor, at least 1.
@@ -117,9 +117,13 @@ pub fn forecast(arms: &Arms, policy: &PolicyConfig, tolerance: f64, ramp: &Ramp)
     let mut walk = Walk::new(ramp.phi);
     let mut seen = Seen::default();
     let mut steps = Vec::with_capacity(ramp.steps.len());
+    let add_pane = |walk: &mut Walk, weight: f64| {
+        let share = policy.sampling.expected_share(weight).unwrap_or(weight);
+        walk.add_pane(ramp.requests_per_pane * policy.sampling.events_per_request(weight), share);
+    };
     for step in &ramp.steps {
         for _ in 0..step.panes {
-            walk.add_pane(ramp.events_per_pane, step.weight);
+            add_pane(&mut walk, step.weight);
             eyes.note(&walk, &mut seen);
         }
         steps.push(eyes.sight(&walk, &seen, step.weight));
@@ -131,7 +135,7 @@ pub fn forecast(arms: &Arms, policy: &PolicyConfig, tolerance: f64, ramp: &Ramp)
         (seen.rollback.is_none() && rollback.is_ok()) || (seen.promotion.is_none() && promotes)
     };
     while awaits(&seen) && walk.panes < MOST_PANES {
-        walk.add_pane(ramp.events_per_pane, last);
+        add_pane(&mut walk, last);
         eyes.note(&walk, &mut seen);
     }
     Forecast {

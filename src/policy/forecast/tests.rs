@@ -9,6 +9,7 @@ use crate::judge::verdict::{Budget, BudgetConfig, VerdictRules};
 use crate::stats::normal;
 use crate::stats::rates::Change;
 use crate::stats::sequential::betting::{Betting, Terms};
+use crate::stats::sequential::srm::Sampling;
 use crate::stats::sequential::stratified::Stratified;
 use fastrand::Rng;
 use std::f64::consts::TAU;
@@ -35,7 +36,7 @@ fn arms() -> Arms {
 
 fn ramp(panes: u64) -> Ramp {
     let steps = WEIGHTS.iter().map(|&weight| Step { weight, panes }).collect();
-    Ramp { events_per_pane: EVENTS, steps, phi: 1.0, error_rate: 0.01 }
+    Ramp { requests_per_pane: EVENTS, steps, phi: 1.0, error_rate: 0.01 }
 }
 
 fn uniform_cell(rng: &mut Rng, shift: f64, cells: usize) -> usize {
@@ -147,7 +148,7 @@ fn promotion_takes_as_many_events_as_the_baselines_ask_for() {
     let policy = PolicyConfig::default();
     let tenth = |values: u64| {
         let steps = vec![Step { weight: 0.1, panes: 10 }];
-        let ramp = Ramp { events_per_pane: 10_000.0, steps, phi: 1.0, error_rate: 0.01 };
+        let ramp = Ramp { requests_per_pane: 10_000.0, steps, phi: 1.0, error_rate: 0.01 };
         forecast(&Arms { answer_values: [values; 2], ..arms() }, &policy, TOLERANCE, &ramp).promotion
     };
     let found = tenth(10_000);
@@ -184,7 +185,7 @@ fn a_rollback_needs_baselines_that_can_be_blamed() {
 
 #[test]
 fn before_the_first_look_nothing_is_seen() {
-    let slow = Ramp { events_per_pane: 5.0, ..ramp(10) };
+    let slow = Ramp { requests_per_pane: 5.0, ..ramp(10) };
     let found = forecast(&arms(), &PolicyConfig::default(), TOLERANCE, &slow);
     let first = found.steps[0];
     assert_eq!((first.answer, first.input, first.rollback), (None, None, None));
@@ -193,12 +194,27 @@ fn before_the_first_look_nothing_is_seen() {
     assert!(found.promotion.pane.is_some_and(|pane| pane > 1_000), "the last weight stays: {found:?}");
 }
 
+/// Of a thousand requests of which a tenth are the canary's, 100 of its events come, and 90 of stable's.
+#[test]
+fn a_plan_counts_the_events_that_are_sent() {
+    let one = |events: f64, weight: f64, policy: &PolicyConfig| {
+        let ramp = Ramp { requests_per_pane: events, steps: vec![Step { weight, panes: 50 }], ..ramp(1) };
+        StepSight { weight: 0.0, ..forecast(&arms(), policy, TOLERANCE, &ramp).steps[0] }
+    };
+    let sampling = Sampling { stable: 0.1, canary: 1.0 };
+    let sampled = one(1_000.0, 0.1, &PolicyConfig { sampling, ..PolicyConfig::default() });
+    assert!((sampled.canary_events - 5_000.0).abs() < 1e-6 && (sampled.stable_events - 4_500.0).abs() < 1e-6);
+    let whole = one(190.0, 0.1 / 0.19, &PolicyConfig::default());
+    let apart = sampled.answer.zip(whole.answer).map(|(sampled, whole)| (sampled - whole).abs());
+    assert!(apart.is_some_and(|apart| apart < 1e-9), "{sampled:?} {whole:?}");
+}
+
 /// Beyond R·I₀ the evidence begins anew, and what was found stays found.
 #[test]
 fn an_epoch_that_ends_hides_nothing_that_was_seen() {
     let at = |panes: u64| {
         let steps = vec![Step { weight: 0.5, panes }];
-        let ramp = Ramp { events_per_pane: 1_000.0, steps, phi: 1.0, error_rate: 0.01 };
+        let ramp = Ramp { requests_per_pane: 1_000.0, steps, phi: 1.0, error_rate: 0.01 };
         forecast(&arms(), &PolicyConfig::default(), TOLERANCE, &ramp).steps[0]
     };
     let (before, after) = (at(1_000), at(1_002));

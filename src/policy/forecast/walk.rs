@@ -41,7 +41,7 @@ impl Walk {
         }
     }
 
-    /// Adds a pane of so many expected events, of which the canary gets `weight`.
+    /// Adds a pane of so many expected events, of which `weight` are the canary's.
     ///
     /// With N events, of which each is the canary's by chance, n_c·n_s/N is (N − 1)·w·(1 − w) on average; N itself
     /// is taken as Poisson's.

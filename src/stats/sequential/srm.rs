@@ -16,12 +16,31 @@ pub struct Split {
     pub stable: u64,
 }
 
-/// The share of the canary that the owner's weight (0 to 1) lets expect, when each arm's events are only
-/// sampled with its fraction: `w·f_c / (w·f_c + (1−w)·f_s)`. `None` unless it is strictly between 0 and 1.
-pub fn expected_share(weight: f64, canary_fraction: f64, stable_fraction: f64) -> Option<f64> {
-    let canary = weight * canary_fraction;
-    let share = canary / (canary + (1.0 - weight) * stable_fraction);
-    (share > 0.0 && share < 1.0).then_some(share)
+/// The share of each arm's requests whose events are sent: above 0, at most 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampling {
+    pub stable: f64,
+    pub canary: f64,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Sampling { stable: 1.0, canary: 1.0 }
+    }
+}
+
+impl Sampling {
+    /// The canary's share of the events when `weight` (0 to 1) of the requests are its: `w·f_c / (w·f_c + (1−w)·f_s)`
+    /// (statistics.md §9.6). `None` unless it is strictly between 0 and 1.
+    pub fn expected_share(self, weight: f64) -> Option<f64> {
+        let share = weight * self.canary / self.events_per_request(weight);
+        (share > 0.0 && share < 1.0).then_some(share)
+    }
+
+    /// Events per request, of both arms together: `w·f_c + (1−w)·f_s`.
+    pub fn events_per_request(self, weight: f64) -> f64 {
+        weight * self.canary + (1.0 - weight) * self.stable
+    }
 }
 
 /// The logarithm of the Bayes factor of "another split" against "split by `share`", with aᵢ = 100·wᵢ, A = 100:
@@ -68,7 +87,7 @@ pub struct SampleRatio {
 }
 
 impl SampleRatio {
-    /// Adds a pane whose canary was expected to get `share` of the events ([`expected_share`]) and returns the
+    /// Adds a pane whose canary was expected to get `share` of the events ([`Sampling::expected_share`]) and returns the
     /// sequential p-value. Panes near a change of weight are the caller's to leave out; a share outside of
     /// 0 … 1, or at an end of it, is left out here.
     pub fn add(&mut self, share: f64, tolerance: f64, pane: Split) -> f64 {
@@ -152,12 +171,13 @@ mod tests {
 
     #[test]
     fn sampling_moves_the_expected_share() {
-        assert_close(expected_share(0.1, 1.0, 1.0).unwrap(), 0.1, 1e-12);
-        assert_close(expected_share(0.1, 1.0, 0.1).unwrap(), 0.1 / 0.19, 1e-12);
-        for (w, c, s) in
-            [(0.0, 1.0, 1.0), (1.0, 1.0, 1.0), (0.1, 0.0, 1.0), (f64::NAN, 1.0, 1.0), (0.5, 0.0, 0.0)]
-        {
-            assert_eq!(expected_share(w, c, s), None);
+        let tenth = Sampling { stable: 0.1, canary: 1.0 };
+        assert_eq!(Sampling::default().expected_share(0.1), Some(0.1));
+        assert_close(tenth.expected_share(0.1).unwrap(), 0.1 / 0.19, 1e-12);
+        assert_close(tenth.events_per_request(0.1), 0.19, 1e-12);
+        let all_zero = Sampling { stable: 0.0, canary: 0.0 };
+        for (sampling, weight) in [(tenth, 0.0), (tenth, 1.0), (tenth, f64::NAN), (all_zero, 0.5)] {
+            assert_eq!(sampling.expected_share(weight), None);
         }
     }
 
