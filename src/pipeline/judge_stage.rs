@@ -30,6 +30,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 const POLL: Duration = Duration::from_millis(20);
+/// How often the consumer hears of ends of partitions, and whether it knows of a broker.
+const STATISTICS: Duration = Duration::from_secs(2);
 /// Progress without anything to report is stored this often, so that a restart has little to replay.
 const STORE_EVERY: Duration = Duration::from_secs(5);
 /// How long writing what was judged may take; then it is discarded, and judged again.
@@ -168,7 +170,7 @@ pub(super) fn run(settings: &JudgeSettings, board: &Board, shared: &Shared) -> R
         &group,
         "judge",
         &[&settings.own.tallies],
-        Duration::from_secs(5),
+        STATISTICS,
         Arc::clone(&assignment),
     )
     .map_err(|error| format!("the consumer could not be made: {error}"))?;

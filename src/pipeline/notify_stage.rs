@@ -24,6 +24,8 @@ use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::{Duration, Instant};
 
 const POLL: Duration = Duration::from_millis(50);
+/// How often the consumer hears whether it knows of a broker.
+const STATISTICS: Duration = Duration::from_secs(2);
 /// How long reading the outcomes topic may take at start.
 const READ_LIMIT: Duration = Duration::from_secs(60);
 /// How long writing outcomes may take.
@@ -150,7 +152,7 @@ pub(super) fn run(
         &format!("{}-notify", settings.group),
         "notify",
         &[&settings.own.actions],
-        Duration::from_secs(5),
+        STATISTICS,
         Arc::clone(&assignment),
     )
     .map_err(|error| format!("the consumer could not be made: {error}"))?;

@@ -6,10 +6,13 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaErrorCode;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tidegate::source::kafka::{ClientSettings, Lifeline};
 
 /// A message to produce: a value, and whatever else a test cares about.
 #[derive(Clone, Debug, Default)]
@@ -100,13 +103,22 @@ pub struct TestProducer {
 impl TestProducer {
     pub fn new(config: &ClientConfig) -> Self {
         let refused = Arc::new(AtomicU64::new(0));
-        let inner = config.create_with_context(Deliveries { refused: refused.clone() }).expect("producer");
+        let lifeline = Lifeline::new(&ClientSettings {
+            brokers: config.get("bootstrap.servers").expect("servers").to_owned(),
+            properties: BTreeMap::new(),
+            client_id: "test".to_owned(),
+        });
+        let mut config = config.clone();
+        config.set("statistics.interval.ms", "1000");
+        let context = Deliveries { refused: refused.clone(), lifeline };
+        let inner = config.create_with_context(context).expect("producer");
         Self { inner, refused }
     }
 
     /// Queues one message; waits while the queue is full or the partition is not known yet.
     pub fn send(&self, topic: &str, message: &Message) {
         use RDKafkaErrorCode::{QueueFull, UnknownPartition};
+        self.rescue();
         let mut record = message.record(topic);
         let started = Instant::now();
         loop {
@@ -125,6 +137,11 @@ impl TestProducer {
         }
     }
 
+    /// The broker may be the only one there is, and be restarted.
+    fn rescue(&self) {
+        self.inner.context().lifeline.rescue(self.inner.client());
+    }
+
     /// Waits until everything is delivered. Panics if something was not.
     pub fn flush(&self) {
         self.flush_within(REQUEST_LIMIT);
@@ -132,17 +149,26 @@ impl TestProducer {
 
     /// As [`TestProducer::flush`], with patience of the caller's.
     pub fn flush_within(&self, limit: Duration) {
-        self.inner.flush(limit).expect("everything delivered in time");
+        let started = Instant::now();
+        while let Err(error) = self.inner.flush(Duration::from_secs(1)) {
+            assert!(started.elapsed() < limit, "everything delivered in time: {error}");
+            self.rescue();
+        }
         assert_eq!(self.refused.load(Ordering::Acquire), 0, "messages that the broker did not take");
     }
 }
 
-/// Counts failed deliveries.
+/// Counts failed deliveries, and hears when no broker is known any more.
 pub struct Deliveries {
     refused: Arc<AtomicU64>,
+    lifeline: Lifeline,
 }
 
-impl ClientContext for Deliveries {}
+impl ClientContext for Deliveries {
+    fn stats(&self, statistics: Statistics) {
+        self.lifeline.note(&statistics);
+    }
+}
 
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();

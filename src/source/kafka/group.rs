@@ -3,7 +3,7 @@
 use super::client::log;
 use super::denial::{Operation, Using, denied, denied_code};
 use super::native;
-use super::{BatchQueue, BorrowedRecord, ClientSettings, TopicPartition, ends_of};
+use super::{BatchQueue, BorrowedRecord, ClientSettings, Lifeline, TopicPartition, ends_of};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol};
@@ -17,6 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Events that are served in one round: a bound on how long it takes.
+const MOST_SERVED: usize = 10_000;
 
 /// What a stage does when partitions come and go. Called in the thread that polls, inside the poll.
 pub trait Assignment: Send + Sync + 'static {
@@ -62,6 +64,7 @@ pub struct GroupContext<A: Assignment> {
     ends: Mutex<HashMap<TopicPartition, PartitionEnd>>,
     /// Partitions a message of which came by the consumer's own queue, and was not handed over.
     leaked: Mutex<Vec<TopicPartition>>,
+    lifeline: Lifeline,
     group: String,
     topics: String,
     /// The permission that the broker said is missing.
@@ -83,6 +86,7 @@ impl<A: Assignment> ClientContext for GroupContext<A> {
     }
 
     fn stats(&self, statistics: Statistics) {
+        self.lifeline.note(&statistics);
         let (mut ends, told) = (lock(&self.ends), Instant::now());
         for topic in statistics.topics.values() {
             for partition in topic.partitions.values().filter(|partition| partition.partition >= 0) {
@@ -231,7 +235,7 @@ pub struct GroupConsumer<A: Assignment> {
 }
 
 impl<A: Assignment> GroupConsumer<A> {
-    /// Joins `group` for `topics`.
+    /// Joins `group` for `topics`. Without statistics nobody notices when it has lost every broker.
     ///
     /// # Errors
     /// When librdkafka refuses a property. An unreachable broker is not an error here: librdkafka keeps trying.
@@ -252,6 +256,7 @@ impl<A: Assignment> GroupConsumer<A> {
             queue: Mutex::new(None),
             ends: Mutex::new(HashMap::new()),
             leaked: Mutex::new(Vec::new()),
+            lifeline: Lifeline::new(settings),
             group: group.to_owned(),
             topics: topics.join(", "),
             denied: Mutex::new(None),
@@ -295,9 +300,25 @@ impl<A: Assignment> GroupConsumer<A> {
         self.serve();
     }
 
-    /// Polls the consumer's own queue; true when a message came out of it. Partition queues are forwarded, so
-    /// that happens only when librdkafka undid a forward while it reopened a partition: it is forwarded anew.
+    /// Serves what waits in the consumer's own queue; true, and the rest is left, when a message came out of it.
+    ///
+    /// All of it, for librdkafka reports every failed attempt to connect, some hundred a second: served one a round,
+    /// they would outlast an outage by its own length, with the rebalance that ends it behind them.
     fn serve(&self) -> bool {
+        let client = self.member.client();
+        if self.member.context().lifeline.rescue(client) {
+            tracing::warn!(
+                group = self.member.context().group,
+                "a kafka consumer knew of no broker any more"
+            );
+        }
+        let waiting = native::waiting(client);
+        (0..waiting.clamp(1, MOST_SERVED)).any(|_| self.serve_one())
+    }
+
+    /// Serves one event. Partition queues are forwarded, so a message comes only when librdkafka undid a forward
+    /// while it reopened a partition: it is forwarded anew.
+    fn serve_one(&self) -> bool {
         let context = self.member.context();
         match self.member.poll(Duration::ZERO) {
             Some(Ok(message)) => {
@@ -412,4 +433,45 @@ impl<A: Assignment> GroupConsumer<A> {
 /// Whether an error in place of a record says that the offset asked for is gone.
 pub fn is_offset_gone(code: RDKafkaErrorCode) -> bool {
     matches!(code, RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    struct Nobody;
+
+    impl Assignment for Nobody {
+        fn assigned(&self, _: &Member<Self>, _: &[TopicPartition]) -> Vec<StartOffset> {
+            Vec::new()
+        }
+        fn revoked(&self, _: &Member<Self>, _: &[TopicPartition], _: bool) {}
+        fn error(&self, _: &KafkaError) {}
+    }
+
+    #[test]
+    fn what_an_outage_left_in_the_queue_is_served_in_one_round() {
+        // Nobody listens there: the port is ours, and closed.
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|one| one.local_addr())
+            .expect("a port")
+            .port();
+        let settings = ClientSettings {
+            brokers: format!("127.0.0.1:{port}"),
+            properties: BTreeMap::new(),
+            client_id: "test".to_owned(),
+        };
+        let consumer =
+            GroupConsumer::join(&settings, "test", "test", &["test"], Duration::ZERO, Arc::new(Nobody))
+                .expect("joins");
+        let waiting = || native::waiting(consumer.member.client());
+        let started = Instant::now();
+        while waiting() < 50 {
+            assert!(started.elapsed() < Duration::from_secs(60), "{} events", waiting());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        consumer.keep_alive();
+        assert!(waiting() < 25, "{} events are left", waiting());
+    }
 }

@@ -6,6 +6,7 @@ mod dead_letter;
 mod denial;
 mod ends;
 mod group;
+mod lifeline;
 mod native;
 mod reader;
 mod rights;
@@ -21,6 +22,7 @@ pub use group::{
     Assignment, GroupConsumer, GroupContext, Member, PartitionEnd, StartOffset, committed,
     committed_when_stable, is_offset_gone, membership,
 };
+pub use lifeline::Lifeline;
 pub use native::{BatchQueue, BorrowedRecord, MAX_BATCH, topic_ids};
 pub use reader::{PartitionReader, ReadFrom, TopicReader};
 pub use rights::{TopicUse, missing_topic_rights, missing_transactional_right};

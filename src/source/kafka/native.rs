@@ -1,5 +1,5 @@
-//! All `unsafe` of Tidegate: batch consumption from an application queue, the commit of a transaction, and what
-//! the principal may do with topics, which the rdkafka crate does not offer (or makes 100 ms slower than
+//! All `unsafe` of Tidegate: batch consumption from an application queue, how many events wait, brokers told to
+//! a client, the commit of a transaction, and what the principal may do with topics, which the rdkafka crate does not offer (or makes 100 ms slower than
 //! librdkafka is).
 
 #![expect(unsafe_code, reason = "the calls below exist only in the C interface")]
@@ -79,6 +79,29 @@ impl Drop for BatchQueue {
     fn drop(&mut self) {
         // SAFETY: made by `rd_kafka_queue_new`, destroyed once.
         unsafe { c::rd_kafka_queue_destroy(self.queue) }
+    }
+}
+
+/// How many events (rebalances, statistics, errors, log lines) wait in the consumer's own queue.
+pub fn waiting<C: ClientContext>(client: &Client<C>) -> usize {
+    // SAFETY: `client` is a live handle, and the reference to its queue is ours to destroy.
+    unsafe {
+        let queue = c::rd_kafka_queue_get_consumer(client.native_ptr());
+        if queue.is_null() {
+            return 0;
+        }
+        let events = c::rd_kafka_queue_length(queue);
+        c::rd_kafka_queue_destroy(queue);
+        events
+    }
+}
+
+/// Tells a client of brokers, as `bootstrap.servers` does when it is made.
+pub fn add_brokers<C: ClientContext>(client: &Client<C>, brokers: &str) {
+    let Ok(brokers) = CString::new(brokers) else { return };
+    // SAFETY: the handle is live, the list a NUL-terminated string that is copied.
+    unsafe {
+        c::rd_kafka_brokers_add(client.native_ptr(), brokers.as_ptr());
     }
 }
 

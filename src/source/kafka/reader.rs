@@ -1,21 +1,51 @@
 //! Reading topics outside a group: what compacted topics hold, and what is written to them from now on.
 
+use super::client::log;
 use super::denial::{Operation, Using, denied, denied_code};
-use super::{ClientSettings, Quiet, ends_of};
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use super::{ClientSettings, Lifeline, ends_of};
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message;
+use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
 use std::time::{Duration, Instant};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a reader hears whether it knows of a broker.
+const STATISTICS: Duration = Duration::from_secs(2);
+
+/// The context of a reader.
+struct Reading(Lifeline);
+
+impl ClientContext for Reading {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "kafka client error");
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.0.note(&statistics);
+    }
+}
+
+impl ConsumerContext for Reading {}
+
+fn rescue(consumer: &BaseConsumer<Reading>) {
+    if consumer.context().0.rescue(consumer.client()) {
+        tracing::warn!("a kafka reader knew of no broker any more");
+    }
+}
 
 /// Reads every partition of some topics from the beginning, committed records only, and goes on with what is
 /// written later. Belongs to no group.
 pub struct TopicReader {
-    consumer: BaseConsumer<Quiet>,
+    consumer: BaseConsumer<Reading>,
     topics: String,
     denied: Option<String>,
     /// Where each partition ended when the reader started, with the position reached.
@@ -53,23 +83,30 @@ impl TopicReader {
         Ok(TopicReader { consumer, topics: topics.join(", "), pending, denied: None })
     }
 
-    /// Waits at most `wait` for a record and hands it over: topic, key, value.
+    /// Waits at most `wait` for a record and hands it over: topic, key, value. Errors on the way end nothing: an
+    /// outage leaves many of them, and records are behind them.
     pub fn poll(&mut self, wait: Duration, mut take: impl FnMut(&str, Option<&[u8]>, Option<&[u8]>)) -> bool {
-        match self.consumer.poll(wait) {
-            Some(Ok(message)) => {
-                take(message.topic(), message.key(), message.payload());
-                true
-            }
-            Some(Err(error)) => {
-                tracing::debug!(%error, "reading a topic");
-                let using = Using { topic: Some((Operation::Read, &self.topics)), ..Using::default() };
-                // Readers belong to no group: what librdkafka hears of one does not matter.
-                if is_denied(&error) {
-                    self.denied = denied(&error, using);
+        rescue(&self.consumer);
+        let until = Instant::now() + wait;
+        loop {
+            match self.consumer.poll(until.saturating_duration_since(Instant::now())) {
+                Some(Ok(message)) => {
+                    take(message.topic(), message.key(), message.payload());
+                    return true;
                 }
-                false
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "reading a topic");
+                    let using = Using { topic: Some((Operation::Read, &self.topics)), ..Using::default() };
+                    // Readers belong to no group: what librdkafka hears of one does not matter.
+                    if is_denied(&error) {
+                        self.denied = denied(&error, using);
+                    }
+                }
+                None => return false,
             }
-            None => false,
+            if Instant::now() >= until {
+                return false;
+            }
         }
     }
 
@@ -105,9 +142,9 @@ pub enum ReadFrom {
 
 /// Reads whole partitions one after the other, outside any group, to where each ends when it is asked for.
 pub struct PartitionReader {
-    consumer: BaseConsumer<Quiet>,
+    consumer: BaseConsumer<Reading>,
     /// Asks where partitions end.
-    ends: Option<BaseConsumer<Quiet>>,
+    ends: Option<BaseConsumer<Reading>>,
 }
 
 impl PartitionReader {
@@ -171,11 +208,15 @@ impl PartitionReader {
         if start >= high {
             return Ok(());
         }
+        // A client that is new first learns of the brokers, and lets go of the connection that told it. A question for
+        // the partition's leader may get lost there; this one is asked again.
+        self.consumer.fetch_metadata(Some(topic), CALL_TIMEOUT)?;
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, Offset::Offset(start))?;
         self.consumer.assign(&list)?;
         drop(list);
         loop {
+            rescue(&self.consumer);
             match self.consumer.poll(Duration::from_millis(20)) {
                 // What the partition before had still under way is of no interest.
                 Some(Ok(message)) if message.partition() != partition || message.topic() != topic => {}
@@ -213,7 +254,7 @@ fn is_denied(error: &KafkaError) -> bool {
     error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed)
 }
 
-fn position(consumer: &BaseConsumer<Quiet>, topic: &str, partition: i32) -> i64 {
+fn position(consumer: &BaseConsumer<Reading>, topic: &str, partition: i32) -> i64 {
     let position = consumer.position().ok();
     let element = position.as_ref().and_then(|list| list.find_partition(topic, partition));
     match element.map(|element| element.offset()) {
@@ -228,15 +269,17 @@ const READ_AHEAD_KIB: usize = 2_048;
 /// left at librdkafka's 1 MiB, the memory that a restore takes grows with the log that it reads.
 const FETCH_KIB: usize = 128;
 
-fn plain_consumer(settings: &ClientSettings, role: &str) -> KafkaResult<BaseConsumer<Quiet>> {
-    BaseConsumer::from_config_and_context(&reader_config(settings, role), Quiet)
+fn plain_consumer(settings: &ClientSettings, role: &str) -> KafkaResult<BaseConsumer<Reading>> {
+    BaseConsumer::from_config_and_context(&reader_config(settings, role), Reading(Lifeline::new(settings)))
 }
 
 /// Asks for ends that open transactions do not hold back.
-fn whole_log(settings: &ClientSettings, role: &str) -> KafkaResult<BaseConsumer<Quiet>> {
+fn whole_log(settings: &ClientSettings, role: &str) -> KafkaResult<BaseConsumer<Reading>> {
     let mut config = reader_config(settings, role);
     config.set("isolation.level", "read_uncommitted");
-    BaseConsumer::from_config_and_context(&config, Quiet)
+    // Nobody polls it: statistics would pile up.
+    config.set("statistics.interval.ms", "0");
+    BaseConsumer::from_config_and_context(&config, Reading(Lifeline::new(settings)))
 }
 
 fn reader_config(settings: &ClientSettings, role: &str) -> ClientConfig {
@@ -244,6 +287,7 @@ fn reader_config(settings: &ClientSettings, role: &str) -> ClientConfig {
     config.remove("group.protocol");
     // librdkafka wants a group id before it lets anyone assign; nothing is ever committed under it.
     config.set("group.id", format!("{}-{role}-reader", settings.client_id));
+    config.set("statistics.interval.ms", STATISTICS.as_millis().to_string());
     // What is read is used at once: a long queue would only raise the memory that every restore leaves behind.
     config.set("queued.max.messages.kbytes", READ_AHEAD_KIB.to_string());
     config.set("fetch.max.bytes", (READ_AHEAD_KIB << 10).to_string());

@@ -59,14 +59,17 @@ pub fn write_one(
     let config = settings.plain_producer(role, limit);
     let producer: BaseProducer<Delivery> =
         BaseProducer::from_config_and_context(&config, Delivery::default())?;
-    let result = send(&producer, record, limit + GRACE);
+    // Asked first, for a new client: the request for the topic's leader that goes with a record may get lost with the
+    // connection that first told of the brokers.
+    let until = Instant::now() + limit + GRACE;
+    let asked = producer.client().fetch_metadata(Some(&record.topic), limit);
+    let result = asked.and_then(|_| send(&producer, record, until));
     // On a thread of its own: librdkafka may take its time to let go of a broker that does not answer.
     std::thread::spawn(move || drop(producer));
     result
 }
 
-fn send(producer: &BaseProducer<Delivery>, record: &Outgoing, limit: Duration) -> Result<(), KafkaError> {
-    let until = Instant::now() + limit;
+fn send(producer: &BaseProducer<Delivery>, record: &Outgoing, until: Instant) -> Result<(), KafkaError> {
     producer.send(base_record(record)).map_err(|(error, _)| error)?;
     loop {
         producer.poll(POLL);
