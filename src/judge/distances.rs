@@ -1,11 +1,11 @@
-//! Distances that are shown beside KS and PSI, and where the window's values lie.
+//! Distances, and where the window's values lie.
 
 use super::measure::{SeriesMeasurement, Side};
 use super::plan::SeriesPlan;
-use super::report::{QuantilesReport, Reference, WassersteinReport};
+use super::report::{KsReport, QuantilesReport, Reference, WassersteinReport};
 use super::window::SeriesCounts;
-use crate::cells::{Grid, NumericGrid, Sums};
-use crate::stats::{divergence, quantile, wasserstein};
+use crate::cells::{Grid, NumericGrid};
+use crate::stats::{divergence, ks, quantile, wasserstein};
 
 /// The interquartile range of a normal distribution with standard deviation 1.
 const NORMAL_IQR: f64 = 1.349;
@@ -13,12 +13,13 @@ const NORMAL_IQR: f64 = 1.349;
 const LEVELS: [f64; 5] = [0.05, 0.25, 0.5, 0.75, 0.95];
 
 /// Fills in the distances of a measurement; quantiles and the mean, which are of the window alone, beside the baseline
-/// only.
+/// only. `exact`: every value of the reference is a cut.
 pub(super) fn measure(
     measurement: &mut SeriesMeasurement,
     plan: &SeriesPlan,
     counts: &SeriesCounts,
     (reference, window): (Side<'_>, Side<'_>),
+    exact: bool,
 ) {
     measurement.hellinger = divergence::hellinger(reference.shown, window.shown);
     measurement.total_variation = divergence::total_variation(reference.shown, window.shown);
@@ -28,13 +29,13 @@ pub(super) fn measure(
         measurement.quantiles = Some(quantiles(cuts, &counts.cells, measurement.n));
         measurement.mean = mean(grid, counts, measurement.n);
     }
-    let Some((of_reference, of_window)) = reference.counted.zip(window.counted) else { return };
-    let by_sums = |(sums, of_live): (&Sums, &Sums)| {
-        let reference = wasserstein::Side { counts: of_reference, sums };
-        wasserstein::from_sums(grid, reference, wasserstein::Side { counts: of_window, sums: of_live })
-    };
-    let found = reference.sums.zip(window.sums).and_then(by_sums);
-    let found = found.or_else(|| wasserstein::from_counts(cuts, of_reference, of_window));
+    let Some(counted) = reference.counted.zip(window.counted) else { return };
+    let (found, ks) = wasserstein::with_ks(grid, counted, reference.sums.zip(window.sums), exact);
+    measurement.ks = ks.map(|ks| KsReport {
+        statistic: ks.statistic,
+        upper: ks.upper,
+        p_value: ks::p1(ks.statistic, window.n, reference.n, 0.0),
+    });
     measurement.wasserstein = found.map(|found| WassersteinReport {
         lower: found.lower,
         upper: found.upper,

@@ -18,7 +18,7 @@ use crate::cells::Sums;
 use crate::event::{Role, SeriesKind, SeriesOf};
 use crate::stats::psi::Shares;
 use crate::stats::rates::Rate;
-use crate::stats::{Counted, jensen_shannon, ks, psi, rare};
+use crate::stats::{Counted, jensen_shannon, psi, rare};
 
 /// No test of a budget runs at a higher level.
 const LARGEST_ALPHA: f64 = 0.05;
@@ -257,13 +257,10 @@ fn compare(
     mut measurement: SeriesMeasurement,
 ) -> SeriesMeasurement {
     measurement.m = reference.n;
-    if plan.reference.kind == SeriesKind::Numeric {
-        measurement.ks = ks_report(reference, window, exact);
-    }
     measurement.psi = psi_report(reference.shown, window.shown, window.n, reference.n);
     measurement.js = jensen_shannon::distance(reference.shown, window.shown);
     judge_shares(&mut measurement, reference.judged, window.judged);
-    distances::measure(&mut measurement, plan, counts, (reference, window));
+    distances::measure(&mut measurement, plan, counts, (reference, window), exact);
     measurement
 }
 
@@ -353,12 +350,6 @@ fn rarest(reference: &[u64], window: &[u64], phi: f64) -> Option<RareCategory> {
     let rate = |counts: &[u64]| Rate::new(counts[found.cell], counts.iter().sum());
     let tests = reference.iter().zip(window).filter(|(r, w)| **r > 0 || **w > 0).count() as u32;
     Some(RareCategory { window: rate(window)?, reference: rate(reference)?, p_value: found.p_value, tests })
-}
-
-fn ks_report(reference: Side<'_>, window: Side<'_>, exact: bool) -> Option<KsReport> {
-    let found = ks::between(reference.counted?, window.counted?, exact)?;
-    let p_value = ks::p1(found.statistic, window.n, reference.n, 0.0);
-    Some(KsReport { statistic: found.statistic, upper: found.upper, p_value })
 }
 
 pub(super) fn psi_report(reference: &[u64], window: &[u64], n: u64, m: u64) -> Option<PsiReport> {

@@ -7,6 +7,7 @@
 //! nothing in its gaps, and two windows have something in both.
 
 use super::Counted;
+use super::ks::{Ks, Scan};
 use crate::cells::{NumericGrid, SPANS, Sums, stretches};
 
 /// What is certain about a distance: it lies in `lower ..= upper`, in the values' own unit.
@@ -45,6 +46,37 @@ pub struct Side<'a> {
 /// One pass, no allocation; a·f − S is integer arithmetic. `None` when there is no cut, a cut is infinite, a side is
 /// empty or has values that its sums do not hold, or the lengths do not fit.
 pub fn from_sums(grid: &NumericGrid, reference: Side<'_>, window: Side<'_>) -> Option<Bracket> {
+    bracket_from_sums(grid, reference, window).map(|(bracket, _)| bracket)
+}
+
+/// The bracket of [`from_sums`] or, where that gives none, of [`from_counts`]; and the KS distance, which is
+/// [`super::ks::between`]'s to the bit: numerators are whole, and exact as doubles while n·m is at most 2⁵³. Beyond
+/// that, and without a bracket, it takes a pass of its own. `sums`: of reference and window. `exact`: as for KS.
+pub fn with_ks(
+    grid: &NumericGrid,
+    (reference, window): (Counted<'_>, Counted<'_>),
+    sums: Option<(&Sums, &Sums)>,
+    exact: bool,
+) -> (Option<Bracket>, Option<Ks>) {
+    let by_sums = sums.and_then(|(of_reference, of_window)| {
+        let reference = Side { counts: reference, sums: of_reference };
+        bracket_from_sums(grid, reference, Side { counts: window, sums: of_window })
+    });
+    let found = by_sums.or_else(|| bracket_from_counts(grid.cuts(), reference, window));
+    let (bracket, scan) = found.map_or((None, None), |(bracket, walk)| (Some(bracket), walk.scan()));
+    let ks = match scan {
+        Some(scan) => Some(scan.distance((window.total, reference.total), exact)),
+        None => super::ks::between(reference, window, exact),
+    };
+    (bracket, ks)
+}
+
+/// The bracket, and the walk over all gaps that found it.
+fn bracket_from_sums<'a>(
+    grid: &'a NumericGrid,
+    reference: Side<'a>,
+    window: Side<'a>,
+) -> Option<(Bracket, Walk<'a>)> {
     let (cuts, scale) = (grid.cuts(), grid.scale());
     let (m, n) = (reference.counts.total, window.counts.total);
     let (of_reference, of_window) = cells(cuts, reference.counts, window.counts)?;
@@ -81,7 +113,7 @@ pub fn from_sums(grid: &NumericGrid, reference: Side<'_>, window: Side<'_>) -> O
         lower += low;
         upper += high;
     }
-    Some(Bracket { lower, upper: Some(upper) })
+    Some((Bracket { lower, upper: Some(upper) }, walk))
 }
 
 /// The bracket from counts alone: in each gap, `L·max(0, l, −h)` at least, where the two functions keep apart
@@ -91,12 +123,22 @@ pub fn from_sums(grid: &NumericGrid, reference: Side<'_>, window: Side<'_>) -> O
 /// One pass, no allocation. `None` when there is no cut, a cut is infinite, a side is empty or its total
 /// exceeds 63 bits, or the lengths do not fit.
 pub fn from_counts(cuts: &[f64], reference: Counted<'_>, window: Counted<'_>) -> Option<Bracket> {
+    bracket_from_counts(cuts, reference, window).map(|(bracket, _)| bracket)
+}
+
+/// As [`bracket_from_sums`].
+fn bracket_from_counts<'a>(
+    cuts: &'a [f64],
+    reference: Counted<'a>,
+    window: Counted<'a>,
+) -> Option<(Bracket, Walk<'a>)> {
     let cells = cells(cuts, reference, window)?;
-    let bounds = Walk::new(cuts, reference, window).over(cuts.len());
+    let mut walk = Walk::new(cuts, reference, window);
+    let bounds = walk.over(cuts.len());
     let last = 2 * cuts.len();
     let inside = [cells.0, cells.1].iter().all(|counts| counts[0] == 0 && counts[last] == 0);
     let lower = (bounds.positive.0 + bounds.negative.0).max(0.0);
-    Some(Bracket { lower, upper: inside.then_some(bounds.most) })
+    Some((Bracket { lower, upper: inside.then_some(bounds.most) }, walk))
 }
 
 /// The cells of reference and window, when everything fits together.
@@ -129,6 +171,35 @@ impl Bounds {
     }
 }
 
+/// Doubles hold every whole number up to this one.
+const WHOLE: u128 = 1 << 53;
+
+/// Extremes of Δ in units of 1/(n·m).
+#[derive(Debug, Clone, Copy)]
+struct Extremes {
+    /// At cuts, and below them.
+    lowest: f64,
+    highest: f64,
+    /// What Δ may come to inside a gap.
+    lowest_in_gap: f64,
+    highest_in_gap: f64,
+}
+
+impl Extremes {
+    /// Takes in a gap at whose ends the functions have these values.
+    #[inline]
+    fn add(&mut self, [a_start, a_end]: [f64; 2], [b_start, b_end]: [f64; 2]) {
+        // Comparisons as one instruction each: nothing here is NaN.
+        let (less, more) =
+            (|a: f64, b: f64| if a < b { a } else { b }, |a: f64, b: f64| if a > b { a } else { b });
+        let (start, end) = (a_start - b_start, a_end - b_end);
+        self.lowest = less(less(self.lowest, start), end);
+        self.highest = more(more(self.highest, start), end);
+        self.lowest_in_gap = less(self.lowest_in_gap, a_start - b_end);
+        self.highest_in_gap = more(self.highest_in_gap, a_end - b_start);
+    }
+}
+
 /// Walks over the gaps between cuts, of counts that [`cells`] accepts.
 struct Walk<'a> {
     /// Ends of the gaps that are left.
@@ -138,18 +209,25 @@ struct Walk<'a> {
     reference: &'a [[u64; 2]],
     /// Values of window and reference below the next cut.
     below: (u64, u64),
-    /// 1/n and 1/m: products are several times as fast as quotients.
-    shares: (f64, f64),
+    /// n and m.
+    sizes: (u64, u64),
+    /// Of the gaps so far, the one below the first cut among them.
+    extremes: Extremes,
 }
 
 impl<'a> Walk<'a> {
     fn new(cuts: &'a [f64], reference: Counted<'a>, window: Counted<'a>) -> Walk<'a> {
+        let (n, m) = (window.total as f64, reference.total as f64);
+        let below = (window.cells[0], reference.cells[0]);
+        let mut extremes = Extremes { lowest: 0.0, highest: 0.0, lowest_in_gap: 0.0, highest_in_gap: 0.0 };
+        extremes.add([0.0, m * below.0 as f64], [0.0, n * below.1 as f64]);
         Walk {
             cuts,
             window: window.cells[1..].as_chunks::<2>().0,
             reference: reference.cells[1..].as_chunks::<2>().0,
-            below: (window.cells[0], reference.cells[0]),
-            shares: (1.0 / window.total as f64, 1.0 / reference.total as f64),
+            below,
+            sizes: (window.total, reference.total),
+            extremes,
         }
     }
 
@@ -157,18 +235,21 @@ impl<'a> Walk<'a> {
     fn over(&mut self, gaps: usize) -> Bounds {
         let gaps = gaps.min(self.cuts.len() - 1);
         let (window, reference) = (&self.window[..gaps], &self.reference[..gaps]);
-        let lengths = self.cuts.windows(2).map(|ends| ends[1] - ends[0]);
-        let (of_n, of_m) = self.shares;
+        let ends = self.cuts[..gaps].iter().zip(&self.cuts[1..]);
+        let (n, m) = (self.sizes.0 as f64, self.sizes.1 as f64);
         // Signed: totals fit, and such a number takes one instruction to become a double.
-        let share = |count: i64, of: f64| count as f64 * of;
+        let times = |count: i64, size: f64| count as f64 * size;
         let (mut w, mut r) = (self.below.0 as i64, self.below.1 as i64);
-        // Σ of L·max(0, l), L·max(0, h), L·l, L·h and L·max(h, −l).
+        // Σ of L·max(0, l), L·max(0, h), L·l, L·h and L·max(h, −l), with l and h in units of 1/(n·m).
         let (mut positive, mut all, mut most) = ((0.0, 0.0), (0.0, 0.0), 0.0);
-        for ((length, [tied_w, in_w]), [tied_r, in_r]) in lengths.zip(window).zip(reference) {
+        let mut extremes = self.extremes;
+        for (((from, to), [tied_w, in_w]), [tied_r, in_r]) in ends.zip(window).zip(reference) {
+            let length = to - from;
             let (w_start, r_start) = (w + *tied_w as i64, r + *tied_r as i64);
             (w, r) = (w_start + *in_w as i64, r_start + *in_r as i64);
-            let lowest = length * (share(w_start, of_n) - share(r, of_m));
-            let highest = length * (share(w, of_n) - share(r_start, of_m));
+            let (a, b) = ([times(w_start, m), times(w, m)], [times(r_start, n), times(r, n)]);
+            extremes.add(a, b);
+            let (lowest, highest) = (length * (a[0] - b[1]), length * (a[1] - b[0]));
             positive.0 += if lowest > 0.0 { lowest } else { 0.0 };
             positive.1 += if highest > 0.0 { highest } else { 0.0 };
             all.0 += lowest;
@@ -176,10 +257,30 @@ impl<'a> Walk<'a> {
             most += if highest > -lowest { highest } else { -lowest };
         }
         self.below = (w as u64, r as u64);
+        self.extremes = extremes;
         self.cuts = &self.cuts[gaps..];
         (self.window, self.reference) = (&self.window[gaps..], &self.reference[gaps..]);
+        let unit = 1.0 / (n * m);
+        let [positive, all] = [positive, all].map(|(low, high)| (low * unit, high * unit));
         // max(0, −x) = max(0, x) − x.
-        Bounds { positive, negative: (positive.1 - all.1, positive.0 - all.0), most }
+        Bounds { positive, negative: (positive.1 - all.1, positive.0 - all.0), most: most * unit }
+    }
+
+    /// The extremes of Δ, once all gaps between cuts are behind. `None` where doubles do not hold them exactly.
+    fn scan(mut self) -> Option<Scan> {
+        let (n, m) = self.sizes;
+        if u128::from(n) * u128::from(m) > WHOLE {
+            return None;
+        }
+        // What is left is the last cut, and the gap above it, where both functions come to 1.
+        let [tied_w, _] = self.window.first()?;
+        let [tied_r, _] = self.reference.first()?;
+        let (a, b) = ((self.below.0 + tied_w) as f64 * m as f64, (self.below.1 + tied_r) as f64 * n as f64);
+        let one = n as f64 * m as f64;
+        self.extremes.add([a, one], [b, one]);
+        let Extremes { lowest, highest, lowest_in_gap, highest_in_gap } = self.extremes;
+        let whole = |low: f64, high: f64| high.max(-low) as u128;
+        Some(Scan { largest: whole(lowest, highest), largest_in_gap: whole(lowest_in_gap, highest_in_gap) })
     }
 }
 

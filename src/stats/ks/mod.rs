@@ -44,16 +44,24 @@ pub fn between(reference: Counted<'_>, window: Counted<'_>, exact: bool) -> Opti
     let (m, n) = (reference.total, window.total);
     let product = u128::from(n) * u128::from(m);
     let scan = if product < 1 << 62 { scan::<i64> } else { scan::<i128> };
-    let Scan { largest, largest_in_gap } = scan(reference.cells, window.cells, n, m);
-    let statistic = largest as f64 / product as f64;
-    let upper = if exact { statistic } else { largest.max(largest_in_gap) as f64 / product as f64 };
-    Some(Ks { statistic, upper, numerator: largest, n, m })
+    Some(scan(reference.cells, window.cells, n, m).distance((n, m), exact))
 }
 
 /// What one pass over the cells finds, in units of 1/(n·m).
-struct Scan {
-    largest: u128,
-    largest_in_gap: u128,
+pub(super) struct Scan {
+    pub largest: u128,
+    pub largest_in_gap: u128,
+}
+
+impl Scan {
+    /// The distance of windows of `n` values from references of `m`.
+    pub(super) fn distance(&self, (n, m): (u64, u64), exact: bool) -> Ks {
+        let product = u128::from(n) * u128::from(m);
+        let statistic = self.largest as f64 / product as f64;
+        let upper =
+            if exact { statistic } else { self.largest.max(self.largest_in_gap) as f64 / product as f64 };
+        Ks { statistic, upper, numerator: self.largest, n, m }
+    }
 }
 
 /// `T` must hold ±n·m, which bounds every intermediate value. The lengths are equal and odd.

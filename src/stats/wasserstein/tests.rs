@@ -157,3 +157,40 @@ fn what_cannot_be_compared_is_none() {
     assert_eq!(by_sums(&[0, 1, 0], 1), None);
     assert_eq!(by_sums(&[0; 5], 0), None);
 }
+
+#[test]
+fn one_pass_finds_the_same_ks_distance_and_the_same_bracket() {
+    let mut random = Rng::with_seed(12);
+    // Products of totals below 2⁵³ and beyond, and grids with fewer cuts than there are stretches.
+    for most in [3, 200, 1 << 20, 1 << 40] {
+        for _ in 0..200 {
+            let cuts: Vec<f64> = (0..random.usize(1..150)).map(|cut| (cut * cut) as f64 / 7.0).collect();
+            let mut side = || -> Vec<u64> {
+                (0..2 * cuts.len() + 1).map(|_| if random.bool() { 0 } else { random.u64(0..most) }).collect()
+            };
+            let (reference, window) = (side(), side());
+            let (Some(reference), Some(window)) = (Counted::new(&reference), Counted::new(&window)) else {
+                continue;
+            };
+            let grid = NumericGrid::new(cuts.clone());
+            for exact in [false, true] {
+                let (bracket, ks) = with_ks(&grid, (reference, window), None, exact);
+                assert_eq!(
+                    ks,
+                    super::super::ks::between(reference, window, exact),
+                    "{reference:?} {window:?}"
+                );
+                assert_eq!(bracket, from_counts(&cuts, reference, window));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_grid_without_a_bracket_has_a_ks_distance() {
+    let grid = NumericGrid::new(vec![]);
+    let counts = [5];
+    let side = Counted::new(&counts).unwrap();
+    let (bracket, ks) = with_ks(&grid, (side, side), None, true);
+    assert_eq!((bracket, ks.map(|ks| ks.statistic)), (None, Some(0.0)));
+}
