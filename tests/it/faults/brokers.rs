@@ -3,12 +3,27 @@
 use super::{dice, from_environment, heavy, oracle, rollout, traffic::Traffic};
 use crate::broker::Broker;
 use crate::receiver::Receiver;
-use crate::service::Bench;
+use crate::service::{Bench, Replica};
 use std::time::Duration;
 
 /// Longer than a member's session (6 s) and than a transaction may take (10 s), so that a longer stop meets the
 /// same code: the producer is given up, its successor waits for the broker, the members are thrown out.
 const STALL: u64 = 13;
+
+/// Longer than the broker takes to end a commit that it has begun.
+const COMMITTED: Duration = Duration::from_millis(300);
+
+/// Ends the broker while transactions are open, but none is being committed: replicas stand still for a moment.
+///
+/// Kafka 4.3.1 takes a partition for deleted that has no leader, as all have when their only broker comes back, and then
+/// leaves out its marker of a commit that is under way (`getPartitionLeaderEndpoint` knows no leader -1): some of its
+/// records are visible, and others never. No client can mend that.
+fn end_between_commits(replicas: &[Replica], end: impl FnOnce()) {
+    replicas.iter().for_each(|replica| replica.signal("STOP"));
+    std::thread::sleep(COMMITTED);
+    end();
+    replicas.iter().for_each(|replica| replica.signal("CONT"));
+}
 
 #[test]
 fn the_broker_may_be_killed_stopped_and_restarted() {
@@ -21,7 +36,7 @@ fn the_broker_may_be_killed_stopped_and_restarted() {
     let traffic = Traffic::start(&broker, &bench.events, 4, 400);
     let pause = |dice: &mut fastrand::Rng| std::thread::sleep(super::between(dice, 2.0, 4.0));
     pause(&mut dice);
-    broker.kill();
+    end_between_commits(&replicas, || broker.kill());
     pause(&mut dice);
     broker.restart();
     pause(&mut dice);
@@ -29,7 +44,7 @@ fn the_broker_may_be_killed_stopped_and_restarted() {
     std::thread::sleep(Duration::from_secs(from_environment("TIDEGATE_FAULT_STALL_S", STALL)));
     broker.signal("CONT");
     pause(&mut dice);
-    broker.stop();
+    end_between_commits(&replicas, || broker.stop());
     pause(&mut dice);
     broker.restart();
     pause(&mut dice);
