@@ -199,6 +199,19 @@ fn every_error_of_a_model_is_on_its_line_under_its_key() {
 }
 
 #[test]
+fn sampling_is_read_by_arm_and_what_is_not_said_is_all() {
+    for (line, stable, canary) in [
+        ("{ stable = 0.1 }", 0.1, 1.0),
+        ("{ canary = 0.5 }", 1.0, 0.5),
+        ("{ stable = 1, canary = 0.25 }", 1.0, 0.25),
+    ] {
+        let config = read(&format!("{MINIMAL}policy.sampling = {line}\n")).expect("it is right");
+        let found = config.models[0].policy.sampling;
+        assert_eq!((found.stable, found.canary), (stable, canary), "{line}");
+    }
+}
+
+#[test]
 fn what_is_required_is_missed_by_name() {
     let found = errors("");
     let keys: Vec<&str> = found.iter().map(|one| one.1.as_str()).collect();

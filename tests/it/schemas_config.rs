@@ -68,13 +68,16 @@ const TOP: [(bool, &str); 37] = [
 ];
 
 /// Lines for the model of the minimal configuration.
-const MODEL: [(bool, &str); 32] = [
+const MODEL: [(bool, &str); 35] = [
     (true, "rollout = \"auto\""),
     (true, "rollout = { stable = \"v1\", canary = \"v2\" }"),
     (true, "policy = { prediction_drift = 1, resume = true }"),
     (true, "mode = \"budget\""),
     (true, "policy = { alpha = 0.05, rollback_effect = 0.2, promote_below = 0.1, canary_weight = 0.25 }"),
     (true, "policy.unattributed = \"rollback\""),
+    (true, "policy.sampling = { stable = 0.1 }"),
+    (false, "policy.sampling = { stable = 0 }"),
+    (false, "policy.sampling = { v1 = 0.5 }"),
     (false, "policy.unattributed = \"hold\""),
     (false, "policy.alpha = 0.6"),
     (

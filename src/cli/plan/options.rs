@@ -8,8 +8,8 @@ use std::time::Duration;
 
 /// Steps at most.
 const MOST_STEPS: usize = 64;
-/// Events a second at most: more than any topic carries.
-const MOST_EVENTS: f64 = 1e9;
+/// Requests a second at most: more than any topic carries.
+const MOST_REQUESTS: f64 = 1e9;
 
 /// What is asked for.
 #[derive(Debug, PartialEq)]
@@ -28,7 +28,7 @@ impl Options {
     pub fn new(args: &PlanArgs, pane: Duration) -> Result<Options, Vec<String>> {
         let mut errors = Vec::new();
         let model = required("--model: which one?", args.model.as_deref());
-        let rate = required("--rate: how many events, such as 50/min?", args.rate.as_deref());
+        let rate = required("--rate: how many requests, such as 50/min?", args.rate.as_deref());
         let per_second = rate.as_deref().map_err(Clone::clone).and_then(per_second);
         let weights =
             required("--weight: which shares in percent, such as 10,25,50?", args.weight.as_deref())
@@ -78,18 +78,18 @@ fn number(option: &str, text: &str, expected: &str, fits: impl Fn(f64) -> bool) 
         .ok_or_else(|| format!("{option}: {text} is not {expected}."))
 }
 
-/// `50/min` → events a second.
+/// `50/min` → requests a second.
 fn per_second(text: &str) -> Result<f64, String> {
-    let wrong = || format!("--rate: {text} is not a number of events per s, min or h, such as 50/min.");
-    let (events, unit) = text.split_once('/').ok_or_else(wrong)?;
+    let wrong = || format!("--rate: {text} is not a number of requests per s, min or h, such as 50/min.");
+    let (requests, unit) = text.split_once('/').ok_or_else(wrong)?;
     let seconds = match unit.trim() {
         "s" | "sec" => 1.0,
         "m" | "min" => 60.0,
         "h" => 3_600.0,
         _ => return Err(wrong()),
     };
-    let rate = f64::from_str(events.trim()).map_err(|_| wrong())? / seconds;
-    if rate > 0.0 && rate <= MOST_EVENTS { Ok(rate) } else { Err(wrong()) }
+    let rate = f64::from_str(requests.trim()).map_err(|_| wrong())? / seconds;
+    if rate > 0.0 && rate <= MOST_REQUESTS { Ok(rate) } else { Err(wrong()) }
 }
 
 /// `10,25,50` → shares.

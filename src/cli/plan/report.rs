@@ -15,7 +15,7 @@ const LISTED: usize = 10;
 pub struct Planned {
     pub model: String,
     pub arms: Arms,
-    /// Events of the model, as asked for.
+    /// Requests to the model, as asked for.
     pub rate: String,
     pub pane_seconds: f64,
     pub phi: f64,

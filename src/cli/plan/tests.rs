@@ -118,7 +118,8 @@ fn what_cannot_be_used_is_a_sentence() {
     };
     let text = |value: &str| Some(value.to_owned());
     assert!(
-        refused(|args| args.rate = Some("50".to_owned())).starts_with("--rate: 50 is not a number of events")
+        refused(|args| args.rate = Some("50".to_owned()))
+            .starts_with("--rate: 50 is not a number of requests")
     );
     assert!(refused(|args| args.rate = Some("-1/s".to_owned())).contains("--rate"));
     assert!(refused(|args| args.weight = Some("10,100".to_owned())).contains("100 is not between 0 and 100"));

@@ -2,7 +2,7 @@
 
 use crate::event::EventTime;
 use crate::judge::weights::NEAR_CHANGE_MS;
-use crate::stats::sequential::srm::{DEFAULT_TOLERANCE, SampleRatio, Sampling, Split};
+use crate::stats::sequential::srm::{DEFAULT_TOLERANCE, SampleRatio, Sampling, Split, Tolerance};
 use serde::{Deserialize, Serialize};
 
 /// The canary's share of the traffic as its owner has set it, over one pane.
@@ -53,7 +53,7 @@ pub(super) struct RatioRecord {
     /// Panes that start before this time are left out.
     #[serde(default)]
     from: i64,
-    /// The canary's sampling fraction over stable's; 0 where none is stored.
+    /// See [`RatioRecord::sampling`]; 0 where none is stored, for which 1 stands.
     #[serde(default)]
     sampled: f64,
     /// Of all runs: the canary's events, all events, and the canary's as they were to be expected.
@@ -65,17 +65,11 @@ pub(super) struct RatioRecord {
     expected: f64,
 }
 
-impl Sampled {
-    /// The canary's fraction over stable's: all that the split depends on.
-    fn ratio(self) -> f64 {
-        self.fractions.canary / self.fractions.stable
-    }
-}
-
 impl RatioRecord {
     /// Takes a pane (`[start, end)` in milliseconds since 1970) in. Left out: panes whose weight is not known, or
     /// leaves one arm without traffic, and those near a change: near the first pane of the rollout (`is_first`), in
-    /// which the canary appears at some moment, and near the time a changed configuration was read.
+    /// which the canary appears at some moment, and near the time a changed configuration was read. With another
+    /// sampling the test begins anew: what it had found was of a split that nobody had set.
     pub(super) fn add(
         &mut self,
         (weight, sampled): (Weight, Sampled),
@@ -83,28 +77,28 @@ impl RatioRecord {
         split: Split,
         is_first: bool,
     ) {
+        let after = |change: EventTime| change.0.saturating_add(NEAR_CHANGE_MS);
+        let sampling = sampled.fractions.ratio();
         if is_first {
-            self.from = end.saturating_add(NEAR_CHANGE_MS);
+            self.from = after(EventTime(end));
+        } else if sampling != self.sampling() {
+            *self = RatioRecord { from: after(sampled.read_at), ..RatioRecord::default() };
         }
-        let before = std::mem::replace(&mut self.sampled, sampled.ratio());
-        let resampled = before > 0.0 && before != self.sampled;
-        let (set, changed_at) = match weight {
-            Weight::Unknown | Weight::Unclear => (None, None),
-            Weight::Told(set) => (Some(set), None),
-            Weight::Configured { share, read_at } => (Some(share), Some(read_at)),
+        self.sampled = sampling;
+        let (set, read_at) = match weight {
+            Weight::Unknown | Weight::Unclear => return,
+            Weight::Told(set) => (set, None),
+            Weight::Configured { share, read_at } => (share, Some(read_at)),
         };
-        let share = set.and_then(|set| sampled.fractions.expected_share(set));
-        let changed_at = changed_at.filter(|_| share.is_some_and(|share| share != self.share));
-        let changed_at = changed_at.or(resampled.then_some(sampled.read_at)).filter(|_| !is_first);
-        if let Some(changed_at) = changed_at {
-            self.from = self.from.max(changed_at.0.saturating_add(NEAR_CHANGE_MS));
+        let Some(share) = sampled.fractions.expected_share(set) else { return };
+        if let Some(read_at) = read_at.filter(|_| share != self.share && !is_first) {
+            self.from = self.from.max(after(read_at));
         }
-        let Some(share) = share else { return };
         self.fill_totals();
         // A run begins with its weight, also where its first panes are left out.
         let counted = if start < self.from { Split::default() } else { split };
         let mut ratio = self.ratio();
-        ratio.add(share, DEFAULT_TOLERANCE, counted);
+        ratio.add(share, Tolerance { weight: DEFAULT_TOLERANCE, ratio: sampling }, counted);
         let SampleRatio { closed, share, canary, stable, largest } = ratio;
         let events = counted.canary.saturating_add(counted.stable);
         *self = RatioRecord {
@@ -133,9 +127,14 @@ impl RatioRecord {
             p_value: self.ratio().p_value(),
             share: record.all_canary as f64 / all,
             expected: record.expected / all,
-            sampled: record.sampled > 0.0 && record.sampled != 1.0,
+            sampled: record.sampling() != 1.0,
             changed: record.all > self.canary.saturating_add(self.stable),
         })
+    }
+
+    /// The canary's sampling fraction over stable's, of all panes so far.
+    fn sampling(&self) -> f64 {
+        if self.sampled > 0.0 { self.sampled } else { 1.0 }
     }
 
     /// Stored without totals: the run is all there is to know of.
