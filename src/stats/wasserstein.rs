@@ -240,11 +240,13 @@ impl<'a> Walk<'a> {
         // Signed: totals fit, and such a number takes one instruction to become a double.
         let times = |count: i64, size: f64| count as f64 * size;
         let (mut w, mut r) = (self.below.0 as i64, self.below.1 as i64);
-        // Σ of L·max(0, l), L·max(0, h), L·l, L·h and L·max(h, −l), with l and h in units of 1/(n·m).
+        // Σ of L·max(0, l), L·max(0, h), L·l, L·h and L·max(h, −l), l and h in units of 1/(n·m), which lengths take in:
+        // of them, unlike of whole numbers, even the largest may be.
+        let unit = 1.0 / (n * m);
         let (mut positive, mut all, mut most) = ((0.0, 0.0), (0.0, 0.0), 0.0);
         let mut extremes = self.extremes;
         for (((from, to), [tied_w, in_w]), [tied_r, in_r]) in ends.zip(window).zip(reference) {
-            let length = to - from;
+            let length = (to - from) * unit;
             let (w_start, r_start) = (w + *tied_w as i64, r + *tied_r as i64);
             (w, r) = (w_start + *in_w as i64, r_start + *in_r as i64);
             let (a, b) = ([times(w_start, m), times(w, m)], [times(r_start, n), times(r, n)]);
@@ -260,10 +262,8 @@ impl<'a> Walk<'a> {
         self.extremes = extremes;
         self.cuts = &self.cuts[gaps..];
         (self.window, self.reference) = (&self.window[gaps..], &self.reference[gaps..]);
-        let unit = 1.0 / (n * m);
-        let [positive, all] = [positive, all].map(|(low, high)| (low * unit, high * unit));
         // max(0, −x) = max(0, x) − x.
-        Bounds { positive, negative: (positive.1 - all.1, positive.0 - all.0), most: most * unit }
+        Bounds { positive, negative: (positive.1 - all.1, positive.0 - all.0), most }
     }
 
     /// The extremes of Δ, once all gaps between cuts are behind. `None` where doubles do not hold them exactly.

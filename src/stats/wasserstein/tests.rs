@@ -161,29 +161,52 @@ fn what_cannot_be_compared_is_none() {
 #[test]
 fn one_pass_finds_the_same_ks_distance_and_the_same_bracket() {
     let mut random = Rng::with_seed(12);
-    // Products of totals below 2⁵³ and beyond, and grids with fewer cuts than there are stretches.
-    for most in [3, 200, 1 << 20, 1 << 40] {
-        for _ in 0..200 {
-            let cuts: Vec<f64> = (0..random.usize(1..150)).map(|cut| (cut * cut) as f64 / 7.0).collect();
-            let mut side = || -> Vec<u64> {
-                (0..2 * cuts.len() + 1).map(|_| if random.bool() { 0 } else { random.u64(0..most) }).collect()
+    // Grids with fewer cuts than there are stretches, and with more.
+    for most in [3, 40, 150] {
+        for _ in 0..60 {
+            let cuts: Vec<f64> = (0..random.usize(1..most)).map(|cut| (cut * cut) as f64 / 7.0).collect();
+            let grid = NumericGrid::new(cuts.clone());
+            let mut side = || -> Summed {
+                let values: Vec<f64> = (0..random.usize(1..400))
+                    .map(|_| match random.u8(0..3) {
+                        0 => cuts[random.usize(0..cuts.len())],
+                        _ => random.f64() * 1.2 * cuts[cuts.len() - 1] - 1.0,
+                    })
+                    .collect();
+                Summed::new(&grid, &values)
             };
             let (reference, window) = (side(), side());
-            let (Some(reference), Some(window)) = (Counted::new(&reference), Counted::new(&window)) else {
-                continue;
-            };
-            let grid = NumericGrid::new(cuts.clone());
+            let (r, w) = (reference.side(), window.side());
             for exact in [false, true] {
-                let (bracket, ks) = with_ks(&grid, (reference, window), None, exact);
-                assert_eq!(
-                    ks,
-                    super::super::ks::between(reference, window, exact),
-                    "{reference:?} {window:?}"
-                );
-                assert_eq!(bracket, from_counts(&cuts, reference, window));
+                let ks = super::super::ks::between(r.counts, w.counts, exact);
+                let by_sums = with_ks(&grid, (r.counts, w.counts), Some((r.sums, w.sums)), exact);
+                assert_eq!(by_sums, (from_sums(&grid, r, w), ks), "{cuts:?}");
+                let by_counts = with_ks(&grid, (r.counts, w.counts), None, exact);
+                assert_eq!(by_counts, (from_counts(&cuts, r.counts, w.counts), ks), "{cuts:?}");
             }
         }
     }
+}
+
+#[test]
+fn the_ks_distance_of_totals_beyond_doubles_has_a_pass_of_its_own() {
+    let grid = NumericGrid::new(vec![0.0, 1.0]);
+    let (reference, window) = ([0, 1 << 40, 3, 5, 0], [1, 1 << 40, 0, 4, 0]);
+    let (r, w) = (Counted::new(&reference).unwrap(), Counted::new(&window).unwrap());
+    let (bracket, ks) = with_ks(&grid, (r, w), None, false);
+    assert!(bracket.is_some());
+    assert_eq!(ks, super::super::ks::between(r, w, false));
+}
+
+#[test]
+fn the_largest_gaps_have_a_finite_bracket() {
+    let cuts = [0.0, 1.0, f64::MAX];
+    let (reference, window) = ([0, 50_000, 0, 0, 0, 50_000, 0], [0, 0, 0, 10_000, 0, 0, 0]);
+    let (r, w) = (Counted::new(&reference).unwrap(), Counted::new(&window).unwrap());
+    let found = from_counts(&cuts, r, w).expect("finite cuts");
+    let expected = f64::MAX / 2.0;
+    assert!((found.lower / expected - 1.0).abs() < 1e-12, "{found:?}");
+    assert!(found.upper.is_some_and(|upper| (upper / expected - 1.0).abs() < 1e-12), "{found:?}");
 }
 
 #[test]
