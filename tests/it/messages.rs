@@ -118,10 +118,10 @@ impl TestProducer {
     /// Queues one message; waits while the queue is full or the partition is not known yet.
     pub fn send(&self, topic: &str, message: &Message) {
         use RDKafkaErrorCode::{QueueFull, UnknownPartition};
-        self.rescue();
         let mut record = message.record(topic);
         let started = Instant::now();
         loop {
+            self.rescue();
             match self.inner.send(record) {
                 Ok(()) => return,
                 Err((KafkaError::MessageProduction(QueueFull), back)) => record = back,

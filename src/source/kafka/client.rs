@@ -58,8 +58,9 @@ impl ClientSettings {
             .set("queued.max.messages.kbytes", "16384")
             .set("queued.min.messages", "100000")
             // A metadata request that is lost, with a connection that librdkafka gave up while it learned of the
-            // brokers, is not sent again before this has passed: 60 s, the default, is a long time to wait for.
-            .set("socket.timeout.ms", "10000")
+            // brokers, is not sent again before this has passed: 60 s, the default, is a long time to wait for. But a
+            // whole fetch must come within it.
+            .set("socket.timeout.ms", "30000")
             .set("topic.metadata.refresh.interval.ms", "60000");
         if self.properties.get("group.protocol").is_none_or(|protocol| protocol == "classic") {
             // Partitions that stay with a member go on being read through a rebalance. The newer protocol

@@ -96,7 +96,7 @@ pub fn waiting<C: ClientContext>(client: &Client<C>) -> usize {
     }
 }
 
-/// Tells a client of brokers, as `bootstrap.servers` does when it is made.
+/// Tells a client of brokers beside those of `bootstrap.servers`; names are taken as they are.
 pub fn add_brokers<C: ClientContext>(client: &Client<C>, brokers: &str) {
     let Ok(brokers) = CString::new(brokers) else { return };
     // SAFETY: the handle is live, the list a NUL-terminated string that is copied.

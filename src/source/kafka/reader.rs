@@ -287,6 +287,10 @@ fn reader_config(settings: &ClientSettings, role: &str) -> ClientConfig {
     config.remove("group.protocol");
     // librdkafka wants a group id before it lets anyone assign; nothing is ever committed under it.
     config.set("group.id", format!("{}-{role}-reader", settings.client_id));
+    if !settings.properties.contains_key("socket.timeout.ms") {
+        // Fetches are small: see [`ClientSettings::consumer`].
+        config.set("socket.timeout.ms", "10000");
+    }
     config.set("statistics.interval.ms", STATISTICS.as_millis().to_string());
     // What is read is used at once: a long queue would only raise the memory that every restore leaves behind.
     config.set("queued.max.messages.kbytes", READ_AHEAD_KIB.to_string());
