@@ -3,6 +3,7 @@
 use crate::schemas_reports::report;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use tidegate::event::{Role, SeriesKind};
 use tidegate::http::gauges::DriftGauges;
 use tidegate::judge::report::{MeasuredOf, Reference, Report, SeriesReport};
@@ -19,13 +20,19 @@ fn is_installed() -> bool {
 
 /// Installs the linter when it is missing and this user may.
 fn install() {
+    // One test at a time: the packages' own lock turns the other away.
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _one = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     if is_installed() {
         return;
     }
     let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
     if root {
-        let run = |arguments: &[&str]| Command::new("apt-get").args(arguments).stdout(Stdio::null()).status();
-        let _ = run(&["update", "-q"]).and_then(|_| run(&["install", "-y", "-q", "prometheus"]));
+        let run = |arguments: &[&str]| {
+            let patient = ["-q", "-o", "DPkg::Lock::Timeout=300"];
+            Command::new("apt-get").args(patient).args(arguments).stdout(Stdio::null()).status()
+        };
+        let _ = run(&["update"]).and_then(|_| run(&["install", "-y", "prometheus"]));
     }
     assert!(
         is_installed(),
