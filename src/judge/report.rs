@@ -218,7 +218,7 @@ pub struct KsReport {
 }
 
 /// The Wasserstein-1 distance `∫ |F_n − F_m|`, bracketed from the counts and the sums of ten spans of the grid
-/// ([`crate::stats::wasserstein::from_sums`]); from the counts alone where a side has values that are in no sum
+/// ([`crate::stats::wasserstein::with_ks`]); from the counts alone where a side has values that are in no sum
 /// (statistics.md §1.4).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct WassersteinReport {

@@ -18,8 +18,8 @@ use crate::judge::{JudgeConfig, Step, pane_key};
 use crate::metrics::Metrics;
 use crate::policy::evaluate::{Conclusion, ModelRules, evaluate};
 use crate::source::kafka::{
-    Assignment, ClientSettings, GroupConsumer, Member, Outgoing, StartOffset, TopicPartition, Transaction,
-    TransactionalProducer, Using, explain,
+    Assignment, ClientSettings, GroupConsumer, Member, Outgoing, STATISTICS, StartOffset, TopicPartition,
+    Transaction, TransactionalProducer, Using, explain,
 };
 use crate::tally::SourceKey;
 use crate::tally::record::TallyRecord;
@@ -30,8 +30,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 const POLL: Duration = Duration::from_millis(20);
-/// How often the consumer hears of ends of partitions, and whether it knows of a broker.
-const STATISTICS: Duration = Duration::from_secs(2);
 /// Progress without anything to report is stored this often, so that a restart has little to replay.
 const STORE_EVERY: Duration = Duration::from_secs(5);
 /// How long writing what was judged may take; then it is discarded, and judged again.

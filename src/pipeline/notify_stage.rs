@@ -15,8 +15,8 @@ use crate::notify::superseded::Rollouts;
 use crate::notify::webhook::Webhook;
 use crate::policy::action::{Action, ActionOutcome, Alert};
 use crate::source::kafka::{
-    Assignment, ClientSettings, GroupConsumer, Member, Operation, Outgoing, StartOffset, TopicPartition,
-    TopicReader, Transaction, TransactionalProducer, Using, ends_of, explain,
+    Assignment, ClientSettings, GroupConsumer, Member, Operation, Outgoing, STATISTICS, StartOffset,
+    TopicPartition, TopicReader, Transaction, TransactionalProducer, Using, ends_of, explain,
 };
 use rdkafka::error::KafkaError;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,8 +24,6 @@ use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::{Duration, Instant};
 
 const POLL: Duration = Duration::from_millis(50);
-/// How often the consumer hears whether it knows of a broker.
-const STATISTICS: Duration = Duration::from_secs(2);
 /// How long reading the outcomes topic may take at start.
 const READ_LIMIT: Duration = Duration::from_secs(60);
 /// How long writing outcomes may take.

@@ -30,23 +30,9 @@ impl Bracket {
 
 /// One side of a comparison: the count of each of the 2k+1 cells of k cuts, and the sums of its values by span.
 #[derive(Debug, Clone, Copy)]
-pub struct Side<'a> {
-    pub counts: Counted<'a>,
-    pub sums: &'a Sums,
-}
-
-/// The bracket from counts and the sums of spans. Of a stretch from cut e to cut f that holds a values of the window
-/// (sum S) and b of the reference (sum T), `I = ∫Δ = (A(e−)−B(e−))·(f−e) + (a·f − S)/n − (b·f − T)/m`. With P the
-/// integral of Δ where it is positive and N that of −Δ where it is negative, `I = P − N`, and the stretch's part of
-/// the distance is `P + N = I + 2N = 2P − I`: the counts bound P by ΣL·max(0, l) and ΣL·max(0, h), N by ΣL·max(0, −h)
-/// and ΣL·max(0, −l). Where Δ surely keeps its sign it is |I|, exactly. Beyond the outermost cuts each side has a
-/// tail of area I_A or I_B: |I_A − I_B| at least, I_A + I_B at most, which is exact where the reference's smallest and
-/// largest value are cuts.
-///
-/// One pass, no allocation; a·f − S is integer arithmetic. `None` when there is no cut, a cut is infinite, a side is
-/// empty or has values that its sums do not hold, or the lengths do not fit.
-pub fn from_sums(grid: &NumericGrid, reference: Side<'_>, window: Side<'_>) -> Option<Bracket> {
-    bracket_from_sums(grid, reference, window).map(|(bracket, _)| bracket)
+struct Side<'a> {
+    counts: Counted<'a>,
+    sums: &'a Sums,
 }
 
 /// The bracket of [`from_sums`] or, where that gives none, of [`from_counts`]; and the KS distance, which is
@@ -60,9 +46,9 @@ pub fn with_ks(
 ) -> (Option<Bracket>, Option<Ks>) {
     let by_sums = sums.and_then(|(of_reference, of_window)| {
         let reference = Side { counts: reference, sums: of_reference };
-        bracket_from_sums(grid, reference, Side { counts: window, sums: of_window })
+        from_sums(grid, reference, Side { counts: window, sums: of_window })
     });
-    let found = by_sums.or_else(|| bracket_from_counts(grid.cuts(), reference, window));
+    let found = by_sums.or_else(|| from_counts(grid.cuts(), reference, window));
     let (bracket, scan) = found.map_or((None, None), |(bracket, walk)| (Some(bracket), walk.scan()));
     let ks = match scan {
         Some(scan) => Some(scan.distance((window.total, reference.total), exact)),
@@ -71,8 +57,19 @@ pub fn with_ks(
     (bracket, ks)
 }
 
-/// The bracket, and the walk over all gaps that found it.
-fn bracket_from_sums<'a>(
+/// The bracket from counts and the sums of spans. Of a stretch from cut e to cut f that holds a values of the window
+/// (sum S) and b of the reference (sum T), `I = ∫Δ = (A(e−)−B(e−))·(f−e) + (a·f − S)/n − (b·f − T)/m`. With P the
+/// integral of Δ where it is positive and N that of −Δ where it is negative, `I = P − N`, and the stretch's part of
+/// the distance is `P + N = I + 2N = 2P − I`: the counts bound P by ΣL·max(0, l) and ΣL·max(0, h), N by ΣL·max(0, −h)
+/// and ΣL·max(0, −l). Where Δ surely keeps its sign it is |I|, exactly. Beyond the outermost cuts each side has a
+/// tail of area I_A or I_B: |I_A − I_B| at least, I_A + I_B at most, which is exact where the reference's smallest and
+/// largest value are cuts.
+///
+/// One pass, no allocation; a·f − S is integer arithmetic. `None` when there is no cut, a cut is infinite, a side is
+/// empty or has values that its sums do not hold, or the lengths do not fit.
+///
+/// With it the walk over all gaps that found it.
+fn from_sums<'a>(
     grid: &'a NumericGrid,
     reference: Side<'a>,
     window: Side<'a>,
@@ -122,12 +119,9 @@ fn bracket_from_sums<'a>(
 ///
 /// One pass, no allocation. `None` when there is no cut, a cut is infinite, a side is empty or its total
 /// exceeds 63 bits, or the lengths do not fit.
-pub fn from_counts(cuts: &[f64], reference: Counted<'_>, window: Counted<'_>) -> Option<Bracket> {
-    bracket_from_counts(cuts, reference, window).map(|(bracket, _)| bracket)
-}
-
-/// As [`bracket_from_sums`].
-fn bracket_from_counts<'a>(
+///
+/// As [`from_sums`], with the walk.
+fn from_counts<'a>(
     cuts: &'a [f64],
     reference: Counted<'a>,
     window: Counted<'a>,

@@ -306,12 +306,7 @@ impl<A: Assignment> GroupConsumer<A> {
     /// they would outlast an outage by its own length, with the rebalance that ends it behind them.
     fn serve(&self) -> bool {
         let client = self.member.client();
-        if self.member.context().lifeline.rescue(client) {
-            tracing::warn!(
-                group = self.member.context().group,
-                "a kafka consumer knew of no broker any more"
-            );
-        }
+        self.member.context().lifeline.rescue(client);
         let waiting = native::waiting(client);
         (0..waiting.clamp(1, MOST_SERVED)).any(|_| self.serve_one())
     }

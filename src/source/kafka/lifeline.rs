@@ -9,6 +9,10 @@ use rdkafka::ClientContext;
 use rdkafka::client::Client;
 use rdkafka::statistics::Statistics;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How often a client should have statistics, to be lost for no longer.
+pub const STATISTICS: Duration = Duration::from_secs(2);
 
 /// Notices that a client is lost, and brings it back. Part of the client's context, which takes statistics in.
 #[derive(Debug)]
@@ -35,6 +39,7 @@ impl Lifeline {
     pub fn rescue<C: ClientContext>(&self, client: &Client<C>) -> bool {
         let lost = self.lost.swap(false, Ordering::Relaxed);
         if lost {
+            tracing::warn!(brokers = self.brokers, "a kafka client knew of no broker any more");
             native::add_brokers(client, &self.brokers);
         }
         lost
@@ -49,7 +54,7 @@ mod tests {
     use rdkafka::consumer::{BaseConsumer, Consumer};
     use rdkafka::statistics::Broker;
     use std::net::TcpListener;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     fn lifeline(brokers: String) -> Lifeline {
         Lifeline { brokers, lost: AtomicBool::new(false) }

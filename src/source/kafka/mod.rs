@@ -22,7 +22,7 @@ pub use group::{
     Assignment, GroupConsumer, GroupContext, Member, PartitionEnd, StartOffset, committed,
     committed_when_stable, is_offset_gone, membership,
 };
-pub use lifeline::Lifeline;
+pub use lifeline::{Lifeline, STATISTICS};
 pub use native::{BatchQueue, BorrowedRecord, MAX_BATCH, topic_ids};
 pub use reader::{PartitionReader, ReadFrom, TopicReader};
 pub use rights::{TopicUse, missing_topic_rights, missing_transactional_right};

@@ -1,6 +1,6 @@
-//! All `unsafe` of Tidegate: batch consumption from an application queue, how many events wait, brokers told to
-//! a client, the commit of a transaction, and what the principal may do with topics, which the rdkafka crate does not offer (or makes 100 ms slower than
-//! librdkafka is).
+//! All `unsafe` of Tidegate: batch consumption from an application queue, how many events wait, brokers told to a
+//! client, the commit of a transaction, and what the principal may do with topics, which the rdkafka crate does not
+//! offer (or makes 100 ms slower than librdkafka is).
 
 #![expect(unsafe_code, reason = "the calls below exist only in the C interface")]
 

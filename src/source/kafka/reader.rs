@@ -1,8 +1,7 @@
 //! Reading topics outside a group: what compacted topics hold, and what is written to them from now on.
 
-use super::client::log;
 use super::denial::{Operation, Using, denied, denied_code};
-use super::{ClientSettings, Lifeline, ends_of};
+use super::{ClientSettings, Lifeline, Quiet, STATISTICS, ends_of};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -14,19 +13,17 @@ use rdkafka::types::RDKafkaErrorCode;
 use std::time::{Duration, Instant};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a reader hears whether it knows of a broker.
-const STATISTICS: Duration = Duration::from_secs(2);
 
 /// The context of a reader.
 struct Reading(Lifeline);
 
 impl ClientContext for Reading {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
+        Quiet.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "kafka client error");
+        Quiet.error(error, reason);
     }
 
     fn stats(&self, statistics: Statistics) {
@@ -36,10 +33,9 @@ impl ClientContext for Reading {
 
 impl ConsumerContext for Reading {}
 
+/// Where nothing came: who is lost gets nothing.
 fn rescue(consumer: &BaseConsumer<Reading>) {
-    if consumer.context().0.rescue(consumer.client()) {
-        tracing::warn!("a kafka reader knew of no broker any more");
-    }
+    consumer.context().0.rescue(consumer.client());
 }
 
 /// Reads every partition of some topics from the beginning, committed records only, and goes on with what is
@@ -86,7 +82,6 @@ impl TopicReader {
     /// Waits at most `wait` for a record and hands it over: topic, key, value. Errors on the way end nothing: an
     /// outage leaves many of them, and records are behind them.
     pub fn poll(&mut self, wait: Duration, mut take: impl FnMut(&str, Option<&[u8]>, Option<&[u8]>)) -> bool {
-        rescue(&self.consumer);
         let until = Instant::now() + wait;
         loop {
             match self.consumer.poll(until.saturating_duration_since(Instant::now())) {
@@ -102,7 +97,10 @@ impl TopicReader {
                         self.denied = denied(&error, using);
                     }
                 }
-                None => return false,
+                None => {
+                    rescue(&self.consumer);
+                    return false;
+                }
             }
             if Instant::now() >= until {
                 return false;
@@ -216,7 +214,6 @@ impl PartitionReader {
         self.consumer.assign(&list)?;
         drop(list);
         loop {
-            rescue(&self.consumer);
             match self.consumer.poll(Duration::from_millis(20)) {
                 // What the partition before had still under way is of no interest.
                 Some(Ok(message)) if message.partition() != partition || message.topic() != topic => {}
@@ -231,7 +228,7 @@ impl PartitionReader {
                 Some(Err(error)) => tracing::debug!(%error, topic, partition, "reading a partition"),
                 // Aborted and control records at the end move the position, but yield no message.
                 None if position(&self.consumer, topic, partition) >= high => return Ok(()),
-                None => {}
+                None => rescue(&self.consumer),
             }
             if Instant::now() > deadline {
                 return Err(KafkaError::Canceled);
@@ -283,14 +280,11 @@ fn whole_log(settings: &ClientSettings, role: &str) -> KafkaResult<BaseConsumer<
 }
 
 fn reader_config(settings: &ClientSettings, role: &str) -> ClientConfig {
-    let mut config = settings.consumer(role);
+    // Fetches are small, so that little time is enough for a whole one: see [`ClientSettings::consumer`].
+    let mut config = settings.with_default("socket.timeout.ms", "10000".to_owned()).consumer(role);
     config.remove("group.protocol");
     // librdkafka wants a group id before it lets anyone assign; nothing is ever committed under it.
     config.set("group.id", format!("{}-{role}-reader", settings.client_id));
-    if !settings.properties.contains_key("socket.timeout.ms") {
-        // Fetches are small: see [`ClientSettings::consumer`].
-        config.set("socket.timeout.ms", "10000");
-    }
     config.set("statistics.interval.ms", STATISTICS.as_millis().to_string());
     // What is read is used at once: a long queue would only raise the memory that every restore leaves behind.
     config.set("queued.max.messages.kbytes", READ_AHEAD_KIB.to_string());

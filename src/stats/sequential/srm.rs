@@ -66,7 +66,7 @@ pub struct Tolerance {
 impl Tolerance {
     /// The smallest and the largest share of the events that are let pass where `share` is expected.
     fn around(self, share: f64) -> [f64; 2] {
-        let weight = share / (share + self.ratio * (1.0 - share));
+        let weight = share_of(share, 1.0 / self.ratio);
         let [low, high] = [weight - self.weight, weight + self.weight];
         [share_of(low.max(0.0), self.ratio).min(share), share_of(high.min(1.0), self.ratio).max(share)]
     }
